@@ -1,0 +1,1 @@
+"""A safety guard that reasons, in front of and behind any chat model."""

@@ -1,0 +1,273 @@
+"""What is screened: messages made of addressable parts.
+
+A `Conversation` is made from whatever an application holds: a string, a (prompt, response) pair, OpenAI
+messages (mappings or the client's objects) or LangChain messages. Foreign objects are recognised by shape
+and never imported.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self, TypeAlias
+
+from guardreasoner_sdk.errors import EmptyInputError, InvalidTextError, UnsupportedContentError
+
+
+class Role(StrEnum):
+    """Who said a message."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class PartKind(StrEnum):
+    """What a part of a message is."""
+
+    TEXT = "text"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    OPAQUE = "opaque"
+    """Content that a text guard cannot look at: an image, audio, a file."""
+
+
+_ROLES: Mapping[str, Role] = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "human": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "ai": Role.ASSISTANT,
+    "AIMessageChunk": Role.ASSISTANT,
+    "HumanMessageChunk": Role.USER,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+}
+
+_TEXT_TYPES = frozenset({"text", "input_text", "output_text", "refusal", "reasoning", "thinking"})
+_CALL_TYPES = frozenset({"tool_use", "tool_call", "function_call", "server_tool_use"})
+_RESULT_TYPES = frozenset({"tool_result", "function_call_output"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One addressable piece of a message.
+
+    Attributes:
+        path: its address, such as ``messages[2].content[0]`` or ``messages[3].tool_calls[0]``.
+        kind: what it is.
+        text: its text; of a tool call, the name and the arguments as JSON; of an opaque part, empty.
+    """
+
+    path: str
+    kind: PartKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one speaker said in one turn."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+ConversationLike: TypeAlias = "str | tuple[str, str] | Sequence[object] | Mapping[str, object] | Conversation"
+"""A string (the prompt), a (prompt, response) pair, a list of messages, one message, a LangChain prompt
+value (anything with ``to_messages()``), or a `Conversation`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The messages of a conversation, oldest first."""
+
+    messages: tuple[Message, ...]
+
+    @classmethod
+    def of(cls, source: object, *, response: object = None) -> Self:
+        """Make a conversation from what an application holds (see `ConversationLike`).
+
+        Args:
+            source: the prompt, the messages, or a conversation.
+            response: the assistant's reply: a string, or an assistant message (mapping or object) with text
+                and tool calls. ``None`` means there is none yet.
+
+        Raises:
+            EmptyInputError: there is no message at all.
+            InvalidTextError: bytes, or text that is not valid Unicode.
+            UnsupportedContentError: a message, role or part of unknown form.
+        """
+        messages = cls._messages(source)
+        if response is not None:
+            messages = (*messages, _reply(response))
+        if not messages:
+            raise EmptyInputError("there is no message to screen: the list of messages is empty")
+        return cls(messages)
+
+    @staticmethod
+    def _messages(source: object) -> tuple[Message, ...]:
+        if isinstance(source, Conversation):
+            return source.messages
+        if isinstance(source, str):
+            return (Message(Role.USER, (Part("prompt", PartKind.TEXT, checked_text(source, "prompt")),)),)
+        to_messages = getattr(source, "to_messages", None)
+        if callable(to_messages):
+            source = to_messages()
+        if isinstance(source, tuple) and len(source) == 2 and all(isinstance(item, str) for item in source):
+            prompt, reply = source
+            return (*Conversation._messages(prompt), _reply(reply))
+        if isinstance(source, Mapping) or _role_name(source) is not None:
+            return (_message(source, "messages[0]"),)
+        if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray, memoryview)):
+            return tuple(_message(item, f"messages[{n}]") for n, item in enumerate(source))
+        raise InvalidTextError(
+            f"cannot screen a {type(source).__name__}: give a string, a (prompt, response) pair of strings, "
+            "or a list of messages"
+        )
+
+
+def checked_text(value: object, path: str) -> str:
+    """Return `value` if it is text a model can be sent, naming the part at `path` if it is not.
+
+    Raises:
+        InvalidTextError: not a string, or a string with a lone surrogate (it has no UTF-8 form, so what
+            the guard would be sent is not what the user wrote).
+    """
+    if not isinstance(value, str):
+        hint = "; decode it first" if isinstance(value, (bytes, bytearray)) else ""
+        raise InvalidTextError(f"{path} is a {type(value).__name__}, not text{hint}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"{path} holds a lone surrogate (U+{ord(value[error.start]):04X}) at character {error.start}: "
+                "it is not valid Unicode; decode the input with errors='replace' first"
+            ) from error
+    return value
+
+
+def field_of(item: object, name: str) -> object:
+    """A field of a mapping or an attribute of an object, ``None`` where absent."""
+    if isinstance(item, Mapping):
+        return item.get(name)
+    return getattr(item, name, None)
+
+
+def _role_name(item: object) -> str | None:
+    """The role of a message-like object: OpenAI calls it ``role``, LangChain ``type``."""
+    for name in ("role", "type"):
+        value = field_of(item, name)
+        if isinstance(value, str) and (name == "role" or value in _ROLES or value == "chat"):
+            return value
+    return None
+
+
+def _reply(response: object) -> Message:
+    if isinstance(response, str):
+        return Message(Role.ASSISTANT, (Part("response", PartKind.TEXT, checked_text(response, "response")),))
+    if isinstance(response, (bytes, bytearray)) or _role_name(response) is None:
+        raise InvalidTextError(
+            f"cannot screen a response of type {type(response).__name__}: give a string or an assistant message"
+        )
+    message = _message(response, "response")
+    if message.role is not Role.ASSISTANT:
+        raise UnsupportedContentError(
+            f"response has the role {message.role.value!r}; it must be an assistant message"
+        )
+    return message
+
+
+def _message(item: object, path: str) -> Message:
+    if isinstance(item, Message):
+        return item
+    if isinstance(item, tuple) and len(item) == 2:  # LangChain's ("human", "text") shorthand
+        item = {"role": item[0], "content": item[1]}
+    if isinstance(item, str):
+        return Message(Role.USER, (Part(path, PartKind.TEXT, checked_text(item, path)),))
+    name = _role_name(item)
+    role = _ROLES.get(name) if name is not None else None
+    if role is None:
+        what = f"the role {name!r}" if name is not None else f"no role ({type(item).__name__})"
+        raise UnsupportedContentError(
+            f"{path} has {what}; known roles are {', '.join(sorted(set(_ROLES)))}. "
+            "A message of unknown role is not skipped: map it to one of these first"
+        )
+    kind = PartKind.TOOL_RESULT if role is Role.TOOL else PartKind.TEXT
+    parts = [*_content(field_of(item, "content"), f"{path}.content", kind)]
+    refusal = field_of(item, "refusal")
+    if refusal is not None:
+        parts.append(Part(f"{path}.refusal", PartKind.TEXT, checked_text(refusal, f"{path}.refusal")))
+    seen = {part.text for part in parts if part.kind is PartKind.TOOL_CALL}
+    parts.extend(part for part in _tool_calls(item, path) if part.text not in seen)
+    return Message(role, tuple(parts))
+
+
+def _content(content: object, path: str, kind: PartKind) -> Iterable[Part]:
+    if content is None:
+        return
+    if isinstance(content, str):
+        yield Part(path, kind, checked_text(content, path))
+        return
+    if not isinstance(content, Sequence) or isinstance(content, (bytes, bytearray)):
+        raise InvalidTextError(f"{path} is a {type(content).__name__}; it must be text or a list of parts")
+    for n, part in enumerate(content):
+        yield from _content_part(part, f"{path}[{n}]", kind)
+
+
+def _content_part(part: object, path: str, kind: PartKind) -> Iterable[Part]:
+    if isinstance(part, str):
+        yield Part(path, kind, checked_text(part, path))
+        return
+    type_ = field_of(part, "type")
+    if not isinstance(type_, str):
+        raise UnsupportedContentError(f"{path} has no type: a part of unknown form cannot be screened")
+    if type_ in _TEXT_TYPES:
+        text = next(
+            (found for name in ("text", type_, "refusal") if (found := field_of(part, name)) is not None),
+            None,
+        )
+        yield Part(path, kind, checked_text(text, path))
+    elif type_ in _CALL_TYPES:
+        arguments = next(
+            (found for key in ("input", "args", "arguments") if (found := field_of(part, key)) is not None),
+            None,
+        )
+        yield Part(path, PartKind.TOOL_CALL, tool_call_text(field_of(part, "name"), arguments, path))
+    elif type_ in _RESULT_TYPES:
+        inner = field_of(part, "content") if type_ == "tool_result" else field_of(part, "output")
+        yield from _content(inner, f"{path}.content", PartKind.TOOL_RESULT)
+    else:
+        yield Part(path, PartKind.OPAQUE, "")
+
+
+def _tool_calls(item: object, path: str) -> Iterable[Part]:
+    """The calls of a message: OpenAI's ``tool_calls``/``function_call``, LangChain's ``tool_calls``."""
+    for name in ("tool_calls", "invalid_tool_calls"):
+        calls = field_of(item, name)
+        if isinstance(calls, Sequence) and not isinstance(calls, str):
+            for n, call in enumerate(calls):
+                yield _tool_call(call, f"{path}.{name}[{n}]")
+    single = field_of(item, "function_call")
+    if single is not None:
+        yield _tool_call(single, f"{path}.function_call")
+
+
+def _tool_call(call: object, path: str) -> Part:
+    body = next((b for key in ("function", "custom") if (b := field_of(call, key)) is not None), call)
+    arguments = next(
+        (found for key in ("arguments", "args", "input") if (found := field_of(body, key)) is not None), None
+    )
+    return Part(path, PartKind.TOOL_CALL, tool_call_text(field_of(body, "name"), arguments, path))
+
+
+def tool_call_text(name: object, arguments: object, path: str) -> str:
+    """A tool call as the text a guard reads: ``name(arguments)``, the arguments as they came or as JSON."""
+    if not isinstance(arguments, str):
+        try:
+            arguments = json.dumps(arguments, ensure_ascii=False) if arguments is not None else ""
+        except (TypeError, ValueError) as error:
+            raise UnsupportedContentError(f"the arguments of {path} are not JSON: {error}") from error
+    return f"{checked_text(name if name is not None else '', path)}({checked_text(arguments, path)})"

@@ -1,0 +1,156 @@
+"""Every error the SDK raises on purpose, in one tree."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardreasoner_sdk.policy import Decision
+    from guardreasoner_sdk.verdict import Verdict
+
+
+class GuardError(Exception):
+    """The root of every error of this package.
+
+    ::
+
+        GuardError
+        ├── ConfigError              a setting that cannot work (also a ValueError)
+        │   └── MissingDependencyError   an optional package is not installed (also an ImportError)
+        ├── InputError               what was to be screened cannot be (also a ValueError)
+        │   ├── EmptyInputError          nothing to judge
+        │   ├── InvalidTextError         not text: bytes, lone surrogates
+        │   ├── UnsupportedContentError  an image, audio or file part, or a message of unknown form
+        │   └── InputTooLongError        over the guard's input limit
+        ├── CannotJudgeError         no verdict was reached: treated as a block unless on_error="allow"
+        │   ├── EngineUnavailableError   refused, unreachable, 5xx, still loading
+        │   ├── EngineTimeoutError       the deadline passed
+        │   ├── EngineAuthError          401 / 403
+        │   ├── ModelNotFoundError       unknown, gated or unreachable model
+        │   ├── PromptTooLongError       the engine refused the length
+        │   ├── RateLimitedError         429
+        │   ├── EngineRequestError       the engine refused the request itself (another 4xx)
+        │   ├── BadEngineResponseError   an answer that is not what the protocol says
+        │   └── UnreadableAnswerError    the guard model's text holds no verdict
+        ├── Blocked                  a policy blocked the call; carries decision and verdict
+        └── GuardClosedError         used after close()
+    """
+
+
+class ConfigError(GuardError, ValueError):
+    """A setting that cannot work. The message names it and the remedy."""
+
+
+class MissingDependencyError(ConfigError, ImportError):
+    """An optional package is not installed. The message holds the install command."""
+
+    def __init__(self, package: str, extra: str, *, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'guardreasoner-sdk[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class InputError(GuardError, ValueError):
+    """What was given to be screened cannot be screened. Never turned into an allow."""
+
+
+class EmptyInputError(InputError):
+    """There is nothing to judge: no user text at all, or only white space."""
+
+
+class InvalidTextError(InputError):
+    """The value is not text that can be sent to a model: bytes, or a lone surrogate."""
+
+
+class UnsupportedContentError(InputError):
+    """A part that a text guard cannot look at (image, audio, file), or a message of unknown form."""
+
+
+class InputTooLongError(InputError):
+    """The text is over `max_input_chars`."""
+
+
+class CannotJudgeError(GuardError):
+    """No verdict was reached. A guard that cannot answer blocks, unless ``on_error="allow"``.
+
+    Attributes:
+        retryable: whether the same request may succeed later.
+        retry_after: seconds the engine asked to wait, if it did.
+    """
+
+    retryable: bool = False
+    retry_after: float | None = None
+
+
+class EngineUnavailableError(CannotJudgeError):
+    """The engine could not be reached or is not ready (refused, reset, 5xx, loading)."""
+
+    retryable = True
+
+
+class EngineTimeoutError(CannotJudgeError):
+    """The deadline passed before there was an answer."""
+
+
+class EngineAuthError(CannotJudgeError):
+    """The engine rejected the credentials (401, 403)."""
+
+
+class ModelNotFoundError(CannotJudgeError):
+    """The model is unknown to the engine, gated, or cannot be loaded offline."""
+
+
+class PromptTooLongError(CannotJudgeError):
+    """The rendered prompt does not fit the model's context (400, 413)."""
+
+
+class RateLimitedError(CannotJudgeError):
+    """The engine asked to slow down (429)."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineRequestError(CannotJudgeError):
+    """The engine refused the request as malformed or unsupported (400 and other 4xx)."""
+
+
+class BadEngineResponseError(CannotJudgeError):
+    """The engine answered with something that is not the protocol (garbage JSON, missing fields)."""
+
+    retryable = True
+
+
+class UnreadableAnswerError(CannotJudgeError):
+    """The guard model's text holds no readable verdict, the constrained retry included.
+
+    Attributes:
+        raw: what the model wrote.
+    """
+
+    def __init__(self, message: str, *, raw: str = "") -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class Blocked(GuardError):
+    """The policy blocked the call.
+
+    Attributes:
+        decision: what was decided, at which stage and why.
+        verdict: the verdict behind it; ``None`` when the guard could not judge (fail closed), and then
+            ``__cause__`` is the `CannotJudgeError`.
+    """
+
+    def __init__(self, message: str, *, decision: "Decision", verdict: "Verdict | None") -> None:
+        super().__init__(message)
+        self.decision = decision
+        self.verdict = verdict
+
+
+class GuardClosedError(GuardError, RuntimeError):
+    """The guard or engine was used after ``close()``."""

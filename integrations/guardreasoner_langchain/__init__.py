@@ -1,0 +1,1 @@
+"""Guarded langchain clients for guardreasoner-sdk."""

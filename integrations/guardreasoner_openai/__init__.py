@@ -1,0 +1,1 @@
+"""Guarded openai clients for guardreasoner-sdk."""
