@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from guardreasoner_sdk.errors import CannotJudgeError, GuardError
+from guardreasoner_sdk.errors import GuardError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -24,14 +24,17 @@ class AnyEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Requests that a judge wants an engine to answer. The flow is sent the results in order."""
+    """Requests that a judge wants an engine to answer."""
 
     engine: AnyEngine
     requests: Sequence[object]
 
 
-JudgeFlow: TypeAlias = Generator[Ask, Sequence[Any], T]
-"""Yields `Ask`s; a request that failed is thrown in as its error."""
+Round: TypeAlias = tuple[Ask, ...]
+"""What is asked at once."""
+
+JudgeFlow: TypeAlias = Generator[Round, Sequence[Sequence[Any]], T]
+"""Yields rounds; is sent the results of each `Ask`, in order, a failed request as its error in its place."""
 
 
 class Effect(Protocol[T_co]):
@@ -79,71 +82,118 @@ async def arun_flow(flow: GuardFlow[T]) -> T:
         return cast(T, end.value)
 
 
-class Rounds(Generic[T]):
-    """Many judge flows, driven together: each round asks every engine once, with one batch.
+def together(flows: Sequence[JudgeFlow[T]]) -> JudgeFlow[list[T | GuardError]]:
+    """Many judge flows as one, their rounds merged, so that they share the engines' batches.
 
     A flow that fails ends with its error in its place and does not disturb the others.
     """
+    results: list[T | GuardError | None] = [None] * len(flows)
+    waiting: dict[int, Round] = {}
 
-    def __init__(self, flows: Sequence[JudgeFlow[T]], *, deadline: float | None) -> None:
-        self._flows = flows
-        self._deadline = deadline
-        self._results: list[T | GuardError | None] = [None] * len(flows)
-        self._asks: dict[int, Ask] = {}
-        for n, flow in enumerate(flows):
-            self._advance(n, lambda flow=flow: next(flow))  # type: ignore[misc]
+    def advance(n: int, answers: Sequence[Sequence[Any]] | None) -> None:
+        try:
+            waiting[n] = next(flows[n]) if answers is None else flows[n].send(answers)
+        except StopIteration as end:
+            results[n] = end.value
+        except GuardError as error:
+            results[n] = error
+
+    for n in range(len(flows)):
+        advance(n, None)
+    try:
+        while waiting:
+            asked = list(waiting.items())
+            waiting.clear()
+            answers = yield tuple(ask for _, asks in asked for ask in asks)
+            at = 0
+            for n, asks in asked:
+                advance(n, answers[at : at + len(asks)])
+                at += len(asks)
+    finally:
+        for flow in flows:
+            flow.close()
+    return cast(list[T | GuardError], results)
+
+
+@dataclass(frozen=True, slots=True)
+class Drive(Generic[T]):
+    """The effect of driving judge flows to their end: each round asks every engine once, with one batch.
+
+    Attributes:
+        flows: one for each exchange.
+        deadline: `time.monotonic` instant, given to every engine.
+    """
+
+    flows: Sequence[JudgeFlow[T]]
+    deadline: float | None = None
 
     def run(self) -> list[T | GuardError]:
-        """Drive all flows to their end in this thread."""
-        while self._asks:
-            for engine, owners in self._batches():
-                self._feed(owners, engine.run(self._requests(owners), deadline=self._deadline))
-        return cast(list[T | GuardError], self._results)
+        """Drive the flows in this thread."""
+        flow = together(self.flows)
+        try:
+            round_ = next(flow)
+            while True:
+                answers = [
+                    engine.run(requests, deadline=self.deadline) for engine, requests in _batches(round_)
+                ]
+                round_ = flow.send(_dealt(round_, answers))
+        except StopIteration as end:
+            return cast(list[T | GuardError], end.value)
+        finally:
+            flow.close()
 
     async def arun(self) -> list[T | GuardError]:
-        """Drive all flows to their end on the running event loop, the engines of a round side by side."""
-        while self._asks:
-            batches = self._batches()
-            if len(batches) == 1:
-                engine, owners = batches[0]
-                self._feed(owners, await engine.arun(self._requests(owners), deadline=self._deadline))
-                continue
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._ask(engine, self._requests(owners))) for engine, owners in batches
-                ]
-            for (_, owners), task in zip(batches, tasks, strict=True):
-                self._feed(owners, task.result())
-        return cast(list[T | GuardError], self._results)
-
-    async def _ask(self, engine: AnyEngine, requests: Sequence[object]) -> Sequence[object]:
-        return await engine.arun(requests, deadline=self._deadline)
-
-    def _batches(self) -> list[tuple[AnyEngine, list[int]]]:
-        batches: dict[int, tuple[AnyEngine, list[int]]] = {}
-        for n, ask in self._asks.items():
-            batches.setdefault(id(ask.engine), (ask.engine, []))[1].append(n)
-        return list(batches.values())
-
-    def _requests(self, owners: list[int]) -> list[object]:
-        return [request for n in owners for request in self._asks[n].requests]
-
-    def _feed(self, owners: list[int], answers: Sequence[object]) -> None:
-        at = 0
-        for n in owners:
-            flow, size = self._flows[n], len(self._asks.pop(n).requests)
-            mine = answers[at : at + size]
-            at += size
-            failed = next((answer for answer in mine if isinstance(answer, CannotJudgeError)), None)
-            if failed is not None:
-                self._advance(n, lambda flow=flow, failed=failed: flow.throw(failed))  # type: ignore[misc]
-            else:
-                self._advance(n, lambda flow=flow, mine=mine: flow.send(mine))  # type: ignore[misc]
-
-    def _advance(self, n: int, step: "Any") -> None:
+        """Drive the flows on the running event loop, the engines of a round side by side."""
+        flow = together(self.flows)
         try:
-            self._asks[n] = step()
+            round_ = next(flow)
+            while True:
+                batches = _batches(round_)
+                if len(batches) == 1:
+                    answers = [await batches[0][0].arun(batches[0][1], deadline=self.deadline)]
+                else:
+                    answers = await self._side_by_side(batches)
+                round_ = flow.send(_dealt(round_, answers))
         except StopIteration as end:
-            self._results[n] = end.value
-        except GuardError as error:
-            self._results[n] = error
+            return cast(list[T | GuardError], end.value)
+        finally:
+            flow.close()
+
+    async def _side_by_side(self, batches: "list[_Batch]") -> list[Sequence[object]]:
+        tasks = [
+            asyncio.ensure_future(engine.arun(asked, deadline=self.deadline)) for engine, asked in batches
+        ]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+_Batch: TypeAlias = tuple[AnyEngine, Sequence[object]]
+
+
+def _batches(round_: Round) -> list[_Batch]:
+    """The requests of a round by engine, in order."""
+    if len(round_) == 1:
+        return [(round_[0].engine, round_[0].requests)]
+    batches: dict[int, tuple[AnyEngine, list[object]]] = {}
+    for ask in round_:
+        batches.setdefault(id(ask.engine), (ask.engine, []))[1].extend(ask.requests)
+    return list(batches.values())
+
+
+def _dealt(round_: Round, answers: Sequence[Sequence[object]]) -> list[Sequence[object]]:
+    """The answers of the batches, dealt back to the asks."""
+    if len(round_) == 1:
+        return list(answers)
+    of_engine: dict[int, int] = {}
+    for ask in round_:
+        of_engine.setdefault(id(ask.engine), len(of_engine))
+    taken = [0] * len(answers)
+    dealt = []
+    for ask in round_:
+        n = of_engine[id(ask.engine)]
+        dealt.append(answers[n][taken[n] : taken[n] + len(ask.requests)])
+        taken[n] += len(ask.requests)
+    return dealt

@@ -102,8 +102,8 @@ def select(
             if part.kind is PartKind.OPAQUE:
                 if unscreenable == "error" and (reason is None or n >= first):
                     raise UnsupportedContentError(
-                        f"{part.path} is not text, and this guard reads text only. Screen it elsewhere, or set "
-                        "unscreenable='record' to have it listed in the verdict's coverage as left out"
+                        f"{part.path} is not text, and this guard reads text only. Screen it elsewhere, or "
+                        "set unscreenable='record' to have it listed in the verdict's coverage as left out"
                     )
                 reason = reason or "unscreenable content"
             if reason is not None:

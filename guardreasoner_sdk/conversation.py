@@ -143,8 +143,8 @@ def checked_text(value: object, path: str) -> str:
             value.encode()
         except UnicodeEncodeError as error:
             raise InvalidTextError(
-                f"{path} holds a lone surrogate (U+{ord(value[error.start]):04X}) at character {error.start}: "
-                "it is not valid Unicode; decode the input with errors='replace' first"
+                f"{path} holds a lone surrogate (U+{ord(value[error.start]):04X}) at character "
+                f"{error.start}: it is not valid Unicode; decode the input with errors='replace' first"
             ) from error
     return value
 
@@ -170,7 +170,8 @@ def _reply(response: object) -> Message:
         return Message(Role.ASSISTANT, (Part("response", PartKind.TEXT, checked_text(response, "response")),))
     if isinstance(response, (bytes, bytearray)) or _role_name(response) is None:
         raise InvalidTextError(
-            f"cannot screen a response of type {type(response).__name__}: give a string or an assistant message"
+            f"cannot screen a response of type {type(response).__name__}: "
+            "give a string or an assistant message"
         )
     message = _message(response, "response")
     if message.role is not Role.ASSISTANT:

@@ -199,8 +199,8 @@ class Verdict(_Record):
     @property
     def explanation(self) -> str:
         """The reasoning as readable text, one paragraph a task."""
-        blocks = []
-        for task in Task:
-            if steps := self.reasoning.steps(task):
-                blocks.append(f"{task.value}:\n" + "\n".join(f"{n}. {s}" for n, s in enumerate(steps, 1)))
-        return "\n\n".join(blocks)
+        return "\n\n".join(
+            f"{task.value}:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
+            for task in Task
+            if (steps := self.reasoning.steps(task))
+        )
