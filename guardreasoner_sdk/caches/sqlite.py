@@ -175,8 +175,7 @@ class SQLiteCache:
         """Create or check the file, while an error can still be told to whoever configured it."""
         try:
             _create_private(self._path)
-            with self._sessions.use() as connection:
-                _prepare_schema(connection, self._path)
+            _prepare_schema(self._sessions, self._path)
         except (sqlite3.Error, OSError, ConfigError) as error:
             if isinstance(error, sqlite3.OperationalError) and _is_lock(error):
                 self._warn("locked at start", f"it is locked ({error}); verdicts are judged anew meanwhile")
@@ -300,11 +299,12 @@ def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Ite
     connection.execute("COMMIT")
 
 
-def _prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare_schema(sessions: _Sessions, path: Path) -> None:
     give_up = time.monotonic() + _START_TIMEOUT
     while True:
         try:
-            _check_or_create(connection, path)
+            with sessions.use() as connection:
+                _check_or_create(connection, path)
             return
         except sqlite3.OperationalError as error:
             # The switch to WAL does not wait for locks by itself.
