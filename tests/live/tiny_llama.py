@@ -2,14 +2,14 @@
 
     python tests/live/tiny_llama.py DIR [--labels whole|pieces]
 
-Runs where torch and transformers are installed (the environment of `vllm_env.py`). What it answers is nonsense:
-it serves to test the plumbing, constrained answers, and scores against the model's own logits.
+Runs where torch and transformers are installed (the environment of `vllm_env.py`). What it answers is
+nonsense: it serves to test the plumbing, constrained answers, and scores against the model's own logits.
 
-Two tokenisers are on offer because a score is the probability of a *path* of tokens, and a score that is right
-only where each label is one token is wrong for most models:
+Two tokenisers are on offer because a score is the probability of a *path* of tokens, and a score that is
+right only where each label is one token is wrong for most models:
 
 - `whole`: ` harmful`, ` unharmful`, ` refusal` and ` compliance` are one token each;
-- `pieces`: none of them is, they differ in their number of tokens, and the first two begin with the same token.
+- `pieces`: none of them is, and the first two begin with the same token and differ in their number of them.
 
 Both are byte-level BPE, so that any text comes back exactly, and put `<|begin_of_text|>` before every text as
 Llama 3 does, so that a prompt which is given it twice or not at all shows up in a test.
@@ -34,11 +34,11 @@ PAD = "<|pad|>"
 LABEL_WORDS = (" harmful", " unharmful", " refusal", " compliance", " None")
 
 _ENGLISH = """
-The river runs past the old mill and under the bridge before it reaches the town. People come here in the
-summer to walk along the water, to read under the trees and to eat at the small tables near the square.
+The river runs past the old mill and below the bridge before it reaches the town. People come here in the
+summer to walk along the water, to read among the trees and to eat at the small tables near the square.
 What is the best way to learn a new language? Read a little every day, listen to the people who speak it, and
 do not be afraid of making mistakes. How do I bake bread at home? Mix flour, water, salt and yeast, let the
-dough rest for an hour, shape it, and put it into a hot oven until the crust is brown.
+dough rest for an hour, shape it, and leave it in a hot oven for as long as the crust is pale.
 The user asks for information about the history of the city. The assistant gives a short answer and names two
 books. The request is about everyday life; the response helps the user and does not give anything dangerous.
 Tell me how a computer keeps time, why the sky is blue, and what I should know before I buy a used car.
@@ -79,7 +79,9 @@ def make_tokenizer(*, labels: Labels = "whole", vocabulary: int = 1000) -> PreTr
         [
             processors.ByteLevel(trim_offsets=False),
             processors.TemplateProcessing(
-                single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+                single=f"{BOS} $A",
+                pair=f"{BOS} $A {BOS} $B",
+                special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
             ),
         ]
     )
@@ -124,7 +126,7 @@ def make_model(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        # Wider than usual: with 0.02 all next tokens are about equally likely, and rounding decides between them.
+        # Wider than usual: with 0.02 all next tokens are about equally likely, and rounding decides.
         initializer_range=0.1,
         dtype="float32",
     )

@@ -5,9 +5,9 @@
 Standard library only, since it runs before anything is installed. Running it again costs nothing: a stamp
 file records a hash of everything that was asked for.
 
-Why not one line of pip: vLLM's own requirements name torchaudio, torchvision and torchcodec, which have no CPU
-build beside this torch, and any looser request for torch brings several GB of CUDA packages. So torch comes
-first and is pinned from then on, vLLM comes without its requirements, and they follow, read from its metadata.
+Why not one line of pip: vLLM's own requirements name torchaudio, torchvision and torchcodec, which have no
+CPU build beside this torch, and a looser request for torch brings several GB of CUDA packages. So torch comes
+first and is pinned from then on, vLLM comes without its requirements, and they follow, as it states them.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def make(directory: Path = DEFAULT_DIR) -> Path:
         # One request for everything else, so that the resolver sees vLLM's limits and the project's together.
         wanted = (*_vllm_requirements(python), *_project_requirements(), *TEST_TOOLS)
         _pip(python, "--constraint", str(pinned), *wanted)
+        print(f"What pip has just said about {', '.join(sorted(LEFT_OUT - {'torch'}))} is as it should be.")
     _pip(python, "--no-deps", "--editable", str(ROOT))
     _stamp(directory).write_text(_fingerprint(), encoding="utf-8")
     return python
@@ -105,7 +106,7 @@ def _pip(python: Path, *arguments: str) -> None:
 
 
 def _fingerprint() -> str:
-    """A hash of all that decides what the environment holds: this script, the interpreter, the project's build.
+    """A hash of what decides the environment's contents: this script, the interpreter, the project's build.
 
     The rest of pyproject.toml (settings of linters and of pytest) is left out, since it changes often and
     changes nothing here.
