@@ -31,6 +31,7 @@ class GuardError(Exception):
         │   ├── BadEngineResponseError   an answer that is not what the protocol says
         │   └── UnreadableAnswerError    the guard model's text holds no verdict
         ├── Blocked                  a policy blocked the call; carries decision and verdict
+        ├── AuditError               a record could not be written or read
         └── GuardClosedError         used after close()
     """
 
@@ -150,6 +151,10 @@ class Blocked(GuardError):
         super().__init__(message)
         self.decision = decision
         self.verdict = verdict
+
+
+class AuditError(GuardError):
+    """An audit record could not be written (and the sink was told to raise), or a line is not a record."""
 
 
 class GuardClosedError(GuardError, RuntimeError):
