@@ -1,0 +1,229 @@
+"""Keeping a user's text from being taken for the guard's own structure. Pure.
+
+GuardReasoner's prompt is delimited by plain lines that anybody can type: a request that holds the line
+``AI assistant:`` or a complete answers block can pose as a turn, or as the verdict. Lines that a reader could
+take for such structure are found and given a visible quote mark (`QUOTE`); everything else, and every
+character of the marked lines, is passed as it is.
+
+Finding works on a folded copy of the text, made for that alone: compatibility forms, case, look-alike letters
+(also ``l``, ``1`` and ``|`` for ``i``, ``0`` for ``o``), accents, invisible characters and every Unicode line
+separator are folded. A line is structure when it *begins* with a marker, with nothing but punctuation,
+symbols, white space or a list number before it. A marker after other words on its line is not structure.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+QUOTE: Final = "| "
+"""What an escaped line begins with: read as a quoted line, and never part of a marker itself."""
+
+HARDENING_VERSION: Final = 1
+"""Raised whenever the same settings would give another prompt or another reading. Part of `identity`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardening:
+    """What is done beyond the released protocol. All on by default; `RELEASED` is all off.
+
+    Attributes:
+        prefill: end the prompt in the first heading, so that the model reasons instead of going on with the
+            text it was shown.
+        escape: quote the lines of request and response that imitate structure.
+        constrained_retry: ask once more, for the answers alone, when an output holds no readable answer.
+            (A budget that the caller set ends in such a request either way.)
+    """
+
+    prefill: bool = True
+    escape: bool = True
+    constrained_retry: bool = True
+
+    @property
+    def identity(self) -> str:
+        """Every switch and the version, for cache keys."""
+        switches = (("prefill", self.prefill), ("escape", self.escape), ("retry", self.constrained_retry))
+        return f"hardening-{HARDENING_VERSION}:" + ("+".join(name for name, on in switches if on) or "none")
+
+
+RELEASED: Final = Hardening(prefill=False, escape=False, constrained_retry=False)
+"""The released protocol, byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escaped:
+    """A text with the lines that imitate structure quoted, and the way back.
+
+    Attributes:
+        text: the escaped text.
+        insertions: offsets in the original before which `QUOTE` was put, ascending.
+    """
+
+    text: str
+    insertions: tuple[int, ...] = ()
+
+    @property
+    def forged(self) -> bool:
+        """Whether any line was quoted."""
+        return bool(self.insertions)
+
+    def to_escaped(self, offset: int) -> int:
+        """Where the original's character at `offset` stands in the escaped text."""
+        return offset + len(QUOTE) * bisect_right(self.insertions, offset)
+
+    def to_original(self, offset: int) -> int:
+        """Where the escaped text's character at `offset` stood; for a quote mark, where its line began."""
+        starts = [at + len(QUOTE) * n for n, at in enumerate(self.insertions)]
+        before = bisect_left(starts, offset)
+        inside = before > 0 and offset < starts[before - 1] + len(QUOTE)
+        return self.insertions[before - 1] if inside else offset - len(QUOTE) * before
+
+
+def escape(text: str) -> Escaped:
+    """Quote every line that imitates structure. Idempotent; linear in the length of the text."""
+    lines = forged_lines(text)
+    if not lines:
+        return Escaped(text)
+    pieces: list[str] = []
+    insertions: list[int] = []
+    done = 0
+    starts = [0, *(separator.end() for separator in _SEPARATOR.finditer(text))]
+    for start in (starts[line] for line in lines):
+        pieces += (text[done:start], QUOTE)
+        insertions.append(start)
+        done = start
+    return Escaped("".join((*pieces, text[done:])), tuple(insertions))
+
+
+def forged_lines(text: str) -> list[int]:
+    """The numbers of the lines that imitate structure, from 0; every line separator counts, CR LF twice."""
+    folded = "\n" + text.translate(_FOLD)
+    found: list[int] = []
+    line = at = 0
+    for match in _MARKER.finditer(folded):
+        if match["heading"] is not None and "#" not in match["lead"]:
+            continue
+        line += folded.count("\n", at, match.start())
+        at = match.start()
+        found.append(line)
+    return found
+
+
+def fold(text: str) -> str:
+    """The text as the search for markers sees it. Shows what counts as alike; not meant for reading."""
+    return text.translate(_FOLD)
+
+
+_SEPARATOR: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+_LOOK_ALIKES: Final[Mapping[str, str]] = {
+    # Letters of other scripts, and phonetic and small-capital ones, that are drawn like a Latin letter that
+    # occurs in a marker. Compatibility forms and accents need no entry: they are decomposed.
+    "a": "аɑαᴀΑꓮᎪⲁⲀạ",
+    "c": "сϲᴄϹꓚᏟⲥⲤⅽƈ",
+    "d": "ԁɗđɖᴅꓓᎠĐƉ",
+    "e": "еєεɛᴇΕꓰᎬҽɇ℮",
+    "f": "ƒꜰꓝϝẝ",
+    "g": "ɡɢԌꓖᏀցɠ",
+    "h": "һнհʜɦΗНꓧᎻⲎⲏħҺԋ",
+    "i": "іιıɪɩɨΙꓲᎥӀӏǀlłƚɫɭʟꓡᏞІⵏⲒⲓ1|",
+    "k": "кκᴋΚꓗᏦⲔⲕƙҝқ",
+    "m": "мᴍΜꓟᎷⲘⲙɱ",
+    "n": "пոηɴΝνꓠⲚⲛɲŋɳƞո",
+    "o": "оοσօᴏΟꓳⲞⲟøɵஓಂ०੦૦௦౦೦൦๐໐၀ዐ〇ഠဝ߀०٥0",
+    "p": "рρᴘΡꓑᏢⲢⲣƥ",
+    "q": "ԛզգɋɊ",
+    "r": "гᴦʀꓣᎡꭇɾɽɼⲄⲅꮁ",
+    "s": "ѕꜱꓢᏚՏʂᏕƽ",
+    "t": "тτᴛΤꓔᎢⲦⲧŧƭʈţ",
+    "u": "υսᴜꓴʉʋυՍμцᑌ",
+    "w": "ԝωᴡꓪᎳաɯѡ",
+    ":": "∶ː꞉ꓽ׃։፡܃܄᛬⁚᠄ˑ˸ः",
+    "#": "♯⌗",
+}
+
+
+class _Fold(dict[int, str | None]):
+    """A table for `str.translate` that works out each character when it is first met."""
+
+    _LIMIT: Final = 1 << 16  # distinct characters kept: hostile text cannot fill the memory
+
+    def __missing__(self, code: int) -> str | None:
+        folded = self._folded(chr(code))
+        if len(self) < self._LIMIT:
+            self[code] = folded
+        return folded
+
+    def _folded(self, char: str) -> str | None:
+        if _SEPARATOR.match(char):
+            return "\n"
+        if char.isspace():
+            return " "
+        if _invisible(char):
+            return None
+        if char in _ALIKE:
+            return _ALIKE[char]
+        if (letter := _boxed(ord(char))) is not None:
+            return _ALIKE.get(letter, letter)
+        parts = unicodedata.normalize("NFKD", char)
+        parts = char.casefold() if parts == char else parts
+        if parts == char:
+            return char
+        return "".join(self[ord(part)] or "" for part in parts)
+
+
+def _invisible(char: str) -> bool:
+    """Drawn as nothing of its own: format and control characters, marks, fillers, variation selectors."""
+    return unicodedata.category(char) in ("Cf", "Cc", "Mn", "Me", "Cn") or char in _BLANK
+
+
+_BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u2800\u180e\ufffc")
+
+
+def _boxed(code: int) -> str | None:
+    """The letter of a symbol that shows one: parenthesised, circled, squared, regional indicator."""
+    for first in (0x249C, 0x1F110, 0x1F130, 0x1F150, 0x1F170, 0x1F1E6):
+        if first <= code < first + 26:
+            return chr(ord("a") + code - first)
+    return None
+
+
+_ALIKE: Final = {char: letter for letter, chars in _LOOK_ALIKES.items() for char in chars}
+_FOLD: Final = _Fold()
+
+
+def _words(phrase: str) -> str:
+    """A pattern for a phrase after folding: two-letter look-alikes too, emphasis marks between the words."""
+    words = (
+        word.translate(_FOLD).replace("m", "(?:m|rn)").replace("w", "(?:w|vv)") for word in phrase.split()
+    )
+    return r"[^\S\n]*+[*_`]*+[^\S\n]*+".join(words)
+
+
+def _any(*phrases: str) -> str:
+    return "(?:" + "|".join(map(_words, phrases)) + ")"
+
+
+_GAP = r"(?:[^\w\n:]|_)*+"
+_LABEL = _any("harmful", "unharmful", "refusal", "compliance", "none") + r"(?!\w)"
+_NUMBER = r"[0-9io]++(?!\w)"
+_MARKER: Final = re.compile(
+    rf"""\n(?P<lead>(?:[^\w\n]|_|[0-9io]{{1,4}}[.)])*+)
+    (?:
+      {_any("human user", "ai assistant")} {_GAP} :
+    | {_any("answers")} {_GAP} :
+    | {_any("request", "completion", "response")} {_GAP} : {_GAP} {_LABEL}
+    | (?:{_words("the")}[^\S\n]++)? {_words("ground truth")} {_GAP} :?+ {_GAP}
+        (?:{_any("is", "label", "labels", "answer", "answers")} {_GAP} :?+ {_GAP})*+
+        (?=\n|\Z|{_LABEL}|{_any("request", "completion", "response")} {_GAP} :)
+    | (?P<heading>
+        {_words("task")} {_GAP} {_NUMBER}
+      | {_words("reasoning step")} {_GAP} {_NUMBER}
+      | (?:{_words("reasoning")}[^\S\n]++)? {_words("conclusion")} {_GAP} (?=:|\n|\Z|{_words("for task")})
+      | {_words("answers")} {_GAP} (?=\n|\Z)
+      )
+    )""",
+    re.VERBOSE,
+)
