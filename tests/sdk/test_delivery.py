@@ -1,0 +1,472 @@
+import asyncio
+import gc
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardreasoner_sdk.delivery import stream_async, stream_sync
+from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan, text_gate
+
+T = TypeVar("T")
+
+MARK = "☠"
+SHORT = SegmentPlan(first=4, limit=4, slack=0)
+CHUNKINGS = st.lists(st.text(alphabet="ab .\n" + MARK, max_size=8), max_size=40)
+PLANS = st.builds(
+    SegmentPlan,
+    first=st.integers(1, 20),
+    limit=st.integers(20, 40),
+    slack=st.integers(0, 10),
+    context=st.integers(0, 50),
+    mode=st.sampled_from(["segments", "buffer"]),
+)
+
+
+class Source:
+    """Chunks to be read either way, with an account of what was done with them."""
+
+    def __init__(self, chunks: Sequence[str], *, error: Exception | None = None) -> None:
+        self._chunks = iter(chunks)
+        self._error = error
+        self.read = 0
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        assert not self.closed
+        for chunk in self._chunks:
+            self.read += 1
+            return chunk
+        if self._error is not None:
+            raise self._error
+        raise StopIteration
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return AsyncView(self)
+
+
+class AsyncView(AsyncIterator[str]):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def __anext__(self) -> str:
+        await asyncio.sleep(0)
+        try:
+            return next(self._source)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class Judge:
+    """Blocks on the marker, and keeps the checks it was given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.checks: list[Check] = []
+        self._error = error
+
+    def __call__(self, check: Check) -> bool:
+        self.checks.append(check)
+        if MARK in check.text and self._error is not None:
+            raise self._error
+        return MARK not in check.text
+
+    async def later(self, check: Check) -> bool:
+        await asyncio.sleep(0)
+        return self(check)
+
+    @property
+    def seen(self) -> list[tuple[str, int, int, bool]]:
+        return [(check.text, check.start, check.new_from, check.final) for check in self.checks]
+
+
+Deliver = Callable[[Source, Judge, Gate[str]], Iterator[str]]
+
+
+def message() -> list[str]:
+    return ["[stopped]"]
+
+
+def sync_delivery(source: Source, judge: Judge, gate: Gate[str]) -> Iterator[str]:
+    return stream_sync(source, judge, gate=gate, blocked=message)
+
+
+def async_delivery(source: Source, judge: Judge, gate: Gate[str], look_ahead: int = 1000) -> Iterator[str]:
+    """The async stream as an iterator, so that one test speaks of both."""
+    with asyncio.Runner() as runner:
+        stream = stream_async(source, judge.later, gate=gate, blocked=message, look_ahead=look_ahead)
+        try:
+            while True:
+                try:
+                    yield runner.run(anext(stream))
+                except StopAsyncIteration:
+                    return
+        finally:
+            runner.run(stream.aclose())
+
+
+def lockstep_delivery(source: Source, judge: Judge, gate: Gate[str]) -> Iterator[str]:
+    return async_delivery(source, judge, gate, look_ahead=0)
+
+
+either_way = pytest.mark.parametrize("deliver", [sync_delivery, async_delivery])
+without_look_ahead = pytest.mark.parametrize("deliver", [sync_delivery, lockstep_delivery])
+
+
+def drain(stream: Iterator[T], out: list[T]) -> None:
+    """Keep what came before an error."""
+    for item in stream:
+        out.append(item)  # noqa: PERF402
+
+
+async def collect(stream: AsyncIterator[T]) -> list[T]:
+    return [item async for item in stream]
+
+
+@either_way
+@given(chunks=CHUNKINGS, plan=PLANS)
+def test_what_arrives_is_the_allowed_part_and_then_the_message_in_place_of_the_rest(
+    deliver: Deliver, chunks: list[str], plan: SegmentPlan
+) -> None:
+    source, judge, whole = Source(chunks), Judge(), "".join(chunks)
+    out = list(deliver(source, judge, text_gate(plan)))
+    assert source.closed == 1
+    if MARK not in whole:
+        assert "".join(out) == whole
+    else:
+        assert out.pop() == "[stopped]"
+        allowed = [check.end for check in judge.checks if MARK not in check.text]
+        assert "".join(out) == whole[: max(allowed, default=0)]
+
+
+@given(chunks=CHUNKINGS, plan=PLANS)
+def test_without_look_ahead_sync_and_async_ask_the_same_and_deliver_the_same(
+    chunks: list[str], plan: SegmentPlan
+) -> None:
+    here, there = Judge(), Judge()
+    out = list(sync_delivery(Source(chunks), here, text_gate(plan)))
+    assert list(lockstep_delivery(Source(chunks), there, text_gate(plan))) == out
+    assert there.seen == here.seen
+
+
+@without_look_ahead
+def test_a_block_stops_the_source_where_it_is(deliver: Deliver) -> None:
+    source = Source(["aaaa", "bbbb", MARK * 4, "cccc", "dddd"])
+    assert list(deliver(source, Judge(), text_gate(SHORT))) == ["aaaa", "bbbb", "[stopped]"]
+    assert source.read == 3
+    assert source.closed == 1
+
+
+def test_a_block_stops_an_endless_async_source_within_the_look_ahead() -> None:
+    source = Source([MARK * 4] + ["aaaa"] * 100)
+
+    async def main() -> list[str]:
+        async def judge(check: Check) -> bool:
+            for _ in range(200):  # long enough to read everything
+                await asyncio.sleep(0)
+            return False
+
+        return await collect(
+            stream_async(source, judge, gate=text_gate(SHORT), blocked=message, look_ahead=7)
+        )
+
+    assert asyncio.run(main()) == ["[stopped]"]
+    assert source.read == 8
+    assert source.closed == 1
+
+
+def test_an_async_source_is_read_on_while_a_check_is_being_judged() -> None:
+    async def main() -> list[str]:
+        reached = asyncio.Event()
+
+        async def source() -> AsyncIterator[str]:
+            for n in range(20):
+                if n == 10:
+                    reached.set()
+                yield "aaaa"
+
+        async def judge(check: Check) -> bool:
+            await asyncio.wait_for(reached.wait(), 10)
+            return True
+
+        return await collect(stream_async(source(), judge, gate=text_gate(SHORT), blocked=message))
+
+    assert "".join(asyncio.run(main())) == "aaaa" * 20
+
+
+@either_way
+def test_the_first_text_leaves_once_the_first_segment_is_judged(deliver: Deliver) -> None:
+    source = Source(["One two. "] * 1000)
+    judge = Judge()
+    stream = deliver(source, judge, text_gate(SegmentPlan(first=20, slack=20)))
+    assert next(stream) == "One two. "
+    assert len(judge.checks) == 1
+    if deliver is sync_delivery:
+        assert source.read == math.ceil(20 / len("One two. "))
+
+
+@either_way
+def test_what_a_judge_raises_ends_the_stream_and_closes_the_source(deliver: Deliver) -> None:
+    source = Source(["aaaa", MARK * 4, "bbbb"])
+    stream = deliver(source, Judge(error=KeyError("engine")), text_gate(SHORT))
+    assert next(stream) == "aaaa"
+    with pytest.raises(KeyError, match="engine"):
+        next(stream)
+    assert source.closed == 1
+
+
+@without_look_ahead
+def test_an_error_of_the_source_passes_on_after_what_was_judged(deliver: Deliver) -> None:
+    source = Source(["aaaa", "bb"], error=ConnectionError("lost"))
+    out: list[str] = []
+    with pytest.raises(ConnectionError, match="lost"):
+        drain(deliver(source, Judge(), text_gate(SHORT)), out)
+    assert out == ["aaaa"]
+    assert source.closed == 1
+
+
+@either_way
+def test_a_consumer_that_stops_early_closes_the_source(deliver: Deliver) -> None:
+    source = Source(["aaaa"] * 10)
+    stream = deliver(source, Judge(), text_gate(SHORT))
+    next(stream)
+    assert source.closed == 0
+    stream.close()  # type: ignore[attr-defined]
+    assert source.closed == 1
+
+
+def test_a_blocked_function_may_raise_and_the_source_is_closed_by_then() -> None:
+    source = Source([MARK * 4])
+
+    def raise_it() -> list[str]:
+        assert source.closed == 1
+        raise PermissionError("blocked")
+
+    with pytest.raises(PermissionError):
+        list(stream_sync(source, Judge(), gate=text_gate(SHORT), blocked=raise_it))
+    source = Source([MARK * 4])
+    with pytest.raises(PermissionError):
+        asyncio.run(collect(stream_async(source, Judge().later, gate=text_gate(SHORT), blocked=raise_it)))
+
+
+def test_a_source_without_close_is_fine_either_way() -> None:
+    assert list(stream_sync(["aaaa"], Judge(), gate=text_gate(SHORT), blocked=message)) == ["aaaa"]
+    view = AsyncView(Source(["aaaa"]))
+    out = asyncio.run(collect(stream_async(view, Judge().later, gate=text_gate(SHORT), blocked=message)))
+    assert out == ["aaaa"]
+
+
+def test_both_a_stream_object_and_the_iterator_it_gives_are_closed() -> None:
+    closed: list[str] = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[str]:
+            try:
+                yield from ["aaaa", "aaaa"]
+            finally:
+                closed.append("iterator")
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            try:
+                for chunk in ["aaaa", "aaaa"]:
+                    yield chunk
+            finally:
+                closed.append("iterator")
+
+        def close(self) -> None:
+            closed.append("stream")
+
+    here = stream_sync(Stream(), Judge(), gate=text_gate(SHORT), blocked=message)
+    next(here)
+    here.close()
+    assert closed == ["iterator", "stream"]
+
+    async def main() -> None:
+        there = stream_async(Stream(), Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=0)
+        async with aclosing(there):
+            await anext(there)
+
+    closed.clear()
+    asyncio.run(main())
+    assert closed == ["iterator", "stream"]
+
+
+def test_an_async_source_is_read_and_closed_in_one_task_and_context() -> None:
+    span: ContextVar[str] = ContextVar("span")
+    tasks = set()
+
+    async def source() -> AsyncIterator[str]:
+        token = span.set("open")
+        try:
+            for _ in range(10):
+                tasks.add(asyncio.current_task())
+                yield "aaaa"
+        finally:
+            tasks.add(asyncio.current_task())
+            span.reset(token)  # raises in another context
+
+    async def main() -> None:
+        stream = stream_async(source(), Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=2)
+        async with aclosing(stream):
+            await anext(stream)
+
+    asyncio.run(main())
+    assert len(tasks) == 1
+
+
+@pytest.mark.parametrize("chunks", [["aaaa"], ["aaaa", "aaaa"]], ids=["at its end", "stopped early"])
+def test_a_source_that_takes_time_to_close_is_closed_to_the_end(chunks: list[str]) -> None:
+    closed: list[bool] = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            for chunk in chunks:
+                yield chunk
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            closed.append(True)
+
+    async def main() -> None:
+        stream = stream_async(source(), Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=0)
+        async with aclosing(stream):
+            await anext(stream)
+            if len(chunks) == 1:
+                assert await collect(stream) == []
+
+    asyncio.run(main())
+    assert closed == [True]
+
+
+@either_way
+def test_an_error_on_closing_the_source_is_told(deliver: Deliver) -> None:
+    class Broken(Source):
+        def close(self) -> None:
+            super().close()
+            raise OSError("cannot close")
+
+    source = Broken(["aaaa"])
+    out: list[str] = []
+    with pytest.raises(OSError, match="cannot close"):
+        drain(deliver(source, Judge(), text_gate(SHORT)), out)
+    assert out == ["aaaa"]
+    assert source.closed == 1
+
+
+def test_cancelling_the_consumer_closes_the_source_and_leaves_no_task() -> None:
+    source = Source(["aaaa"] * 10)
+
+    async def main() -> None:
+        judging = asyncio.Event()
+
+        async def judge(check: Check) -> bool:
+            judging.set()
+            await asyncio.Event().wait()
+            return True
+
+        consumer = asyncio.create_task(
+            collect(stream_async(source, judge, gate=text_gate(SHORT), blocked=message))
+        )
+        await judging.wait()
+        consumer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    assert source.closed == 1
+
+
+def test_a_source_that_cancels_itself_ends_the_stream_and_does_not_hang() -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "aaaa"
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        stream = stream_async(source(), Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=0)
+        assert await anext(stream) == "aaaa"
+        with pytest.raises(asyncio.CancelledError):
+            await anext(stream)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_an_item_that_the_gate_cannot_read_ends_the_stream() -> None:
+    def text_of(item: str) -> str:
+        raise TypeError("not text")
+
+    with pytest.raises(TypeError, match="not text"):
+        list(stream_sync(["a"], Judge(), gate=Gate(text_of=text_of), blocked=message))
+    source = Source(["a"])
+    with pytest.raises(TypeError, match="not text"):
+        asyncio.run(collect(stream_async(source, Judge().later, gate=Gate(text_of=text_of), blocked=message)))
+    assert source.closed == 1
+
+
+def before_stream(
+    source: Source, before: Callable[[], Awaitable[bool]], judge: Judge | None = None
+) -> list[str]:
+    stream = stream_async(
+        source, (judge or Judge()).later, gate=text_gate(SHORT), blocked=message, before=before
+    )
+    return asyncio.run(collect(stream))
+
+
+def test_the_source_is_read_while_the_request_is_judged_and_nothing_leaves_before() -> None:
+    source, judge = Source(["aaaa"] * 5), Judge()
+
+    async def before() -> bool:
+        while source.read < 5:
+            await asyncio.sleep(0)
+        assert judge.checks == []
+        return True
+
+    assert "".join(before_stream(source, before, judge)) == "aaaa" * 5
+    assert [check.text for check in judge.checks] == ["aaaa" * 5]
+
+
+def test_a_request_that_is_not_allowed_ends_the_stream_before_any_check() -> None:
+    source, judge = Source(["aaaa"] * 5), Judge()
+
+    async def before() -> bool:
+        await asyncio.sleep(0)
+        return False
+
+    assert before_stream(source, before, judge) == ["[stopped]"]
+    assert judge.checks == []
+    assert source.closed == 1
+
+
+def test_a_source_is_closed_even_if_the_request_is_refused_before_its_first_item_is_read() -> None:
+    source = Source(["aaaa"])
+
+    async def before() -> bool:
+        return False
+
+    assert before_stream(source, before) == ["[stopped]"]
+    assert source.read == 0
+    assert source.closed == 1
+
+
+def test_an_abandoned_async_stream_closes_its_source() -> None:
+    source = Source(["aaaa"] * 10)
+
+    async def main() -> None:
+        async for _ in stream_async(source, Judge().later, gate=text_gate(SHORT), blocked=message):
+            break
+        gc.collect()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert source.closed == 1
+
+    asyncio.run(main())
