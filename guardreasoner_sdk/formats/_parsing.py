@@ -64,7 +64,7 @@ _ANSWERS_START = re.compile(
     r"^(?:[#* \t]*Answers\b[ \t:*]*$|[ \t]*The ground truth is\b)", re.IGNORECASE | re.MULTILINE
 )
 _SENTENCE_END = re.compile(r"[.!?][\"')\]*]*(?=\s|$)|\n")
-_BARE_ENDING = re.compile(r"(?:^|\n)[ \t]*(?:#[^\n:]*:?|-{3,})$")
+_BARE_LINE = re.compile(r"\s*(?:#[^:]*:?|-{3,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def parse(text: str, *, tasks: frozenset[Task], has_response: bool) -> ParsedAns
     own = text[: end.start()] if (end := _NEW_EXAMPLE.search(text)) else text
     heading = _HEADING.search(own)
     begin = heading.start() if heading else 0
-    block = _BLOCK.search(own, begin)
+    block = next((found for found in _BLOCK.finditer(own, begin) if _states_a_label(found)), None)
     labels: dict[Task, Label | None] = dict.fromkeys(asked)
     slots: dict[Task, int] = {}
     if block is not None:
@@ -140,9 +140,14 @@ def reasoning_part(text: str, *, whole: bool) -> str:
     if end == len(text) and not whole:
         end = max((found.end() for found in _SENTENCE_END.finditer(text)), default=0)
     text = text[:end].rstrip()
-    while bare := _BARE_ENDING.search(text):
-        text = text[: bare.start()].rstrip()
+    while _BARE_LINE.fullmatch(text, text.rfind("\n") + 1):
+        text = text[: text.rfind("\n") + 1].rstrip()
     return text
+
+
+def _states_a_label(block: re.Match[str]) -> bool:
+    """Whether any of its values can be read; lines of prose may begin with the same keys."""
+    return any(read_label(_written(block, task)[0], task) is not None for task in SLOTS)
 
 
 def _written(block: re.Match[str], task: Task) -> tuple[str, int]:

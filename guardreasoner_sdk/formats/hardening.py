@@ -119,29 +119,37 @@ def fold(text: str) -> str:
 _SEPARATOR: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 _LOOK_ALIKES: Final[Mapping[str, str]] = {
-    # Letters of other scripts, and phonetic and small-capital ones, that are drawn like a Latin letter that
-    # occurs in a marker. Compatibility forms and accents need no entry: they are decomposed.
-    "a": "аɑαᴀΑꓮᎪⲁⲀạ",
-    "c": "сϲᴄϹꓚᏟⲥⲤⅽƈ",
-    "d": "ԁɗđɖᴅꓓᎠĐƉ",
-    "e": "еєεɛᴇΕꓰᎬҽɇ℮",
-    "f": "ƒꜰꓝϝẝ",
-    "g": "ɡɢԌꓖᏀցɠ",
-    "h": "һнհʜɦΗНꓧᎻⲎⲏħҺԋ",
-    "i": "іιıɪɩɨΙꓲᎥӀӏǀlłƚɫɭʟꓡᏞІⵏⲒⲓ1|",
-    "k": "кκᴋΚꓗᏦⲔⲕƙҝқ",
-    "m": "мᴍΜꓟᎷⲘⲙɱ",
-    "n": "пոηɴΝνꓠⲚⲛɲŋɳƞո",
-    "o": "оοσօᴏΟꓳⲞⲟøɵஓಂ०੦૦௦౦೦൦๐໐၀ዐ〇ഠဝ߀०٥0",
-    "p": "рρᴘΡꓑᏢⲢⲣƥ",
-    "q": "ԛզգɋɊ",
-    "r": "гᴦʀꓣᎡꭇɾɽɼⲄⲅꮁ",
-    "s": "ѕꜱꓢᏚՏʂᏕƽ",
-    "t": "тτᴛΤꓔᎢⲦⲧŧƭʈţ",
-    "u": "υսᴜꓴʉʋυՍμцᑌ",
-    "w": "ԝωᴡꓪᎳաɯѡ",
-    ":": "∶ː꞉ꓽ׃։፡܃܄᛬⁚᠄ˑ˸ः",
-    "#": "♯⌗",
+    # Characters drawn like a letter that occurs in a marker: of other scripts, phonetic, small capitals (the
+    # ones that UTS 39 of Unicode lists, and a few more). One case is enough where case folding gives the
+    # other; compatibility forms and accents need no entry, since they are decomposed.
+    "a": "ɑαаᎪᗅᴀ⍺ⲁꓮ\U000102a0\U00016f40",
+    "c": "ƈϲϹсᏟᴄⲥꓚ\U000102a2\U00010302\U00010415\U0001043d\U0001051c\U000118e9\U000118f2\U0001f74c",
+    "d": "đɖɗԁᎠᏧᑯᗞᗪᴅꓒꓓ",
+    "e": "ɇɛεеєҽᎬᴇ℮⋿ⴹꓰꬲ\U00010286\U000118a6\U000118ae",
+    "f": "ƒϝᖴẝꓝꜰꞘꞙꬵ\U00010287\U000102a5\U00010525\U000118a2\U000118c2\U0001d213",
+    "g": "ƍɠɡɢԌցᏀᏳꓖ",
+    "h": "ħɦʜΗнһԋհᎻᏂᕼⲏꓧ\U000102cf",
+    "i": (
+        "1l|ıłƚǀɨɩɪɫɭʟ˛ͺιіӏ۱ᎥᏞᒪᛁ⍳ⲓⳐⵏꓡꓲꙇ\U0001028a\U00010309\U00010320\U0001041b\U00010526"
+        "\U000118a3\U000118b2\U000118c3\U00016f16\U00016f28\U0001d22a"
+    ),
+    "k": "ƙκкқҝᏦᛕᴋⲕꓗ\U00010518",
+    "m": "ɱΜϺмᎷᗰᛖᴍⲙꓟ\U000102b0\U00010311",
+    "n": "ŋƞɲɳɴηνпոռⲛꓠ\U00010513",
+    "o": (
+        "0øɵοσоօ\u0665۵\u07c0०০੦૦ଠ୦ஓ௦\u0c02౦\u0c82೦\u0d02ഠ൦\u0d82๐໐ဝ၀ჿዐᴏᴑⲟⵔ〇ꓳꬽ\U00010292"
+        "\U000102ab\U00010404\U0001042c\U000104c2\U000104ea\U00010516\U000114d0\U000118b5"
+        "\U000118c8\U000118d7\U000118e0"
+    ),
+    "p": "ƥρрᏢᑭᴘ⍴ⲣꓑ\U00010295",
+    "q": "ɋԛգզⵕ",
+    "r": "ɼɽɾʀгᎡᏒᖇᴦⲅꓣꭇꭈꮁ\U000104b4\U00016f35\U0001d216",
+    "s": "ƽʂѕՏᏕᏚꓢꜱ\U00010296\U00010420\U00010448\U000118c1\U00016f3a",
+    "t": "ŧƭʈτтᎢᴛ⊤⟙ⲧꓔ\U00010297\U000102b1\U00010315\U000118bc\U00016f0a\U0001f768",
+    "u": "ʉʋμυцսሀᑌᴜ∪⋃ꓴꞟꭎꭒ\U000104ce\U000104f6\U000118b8\U000118d8\U00016f42",
+    "w": "ɯωѡԝաᎳᏔᴡꓪ\U0001170a\U0001170e\U0001170f\U000118e6\U000118ef",
+    ":": "ːˑ˸։\u05c3\u0703\u0704\u0903\u0a83፡᛬᠃᠄᠉⁚∶ꓽ꞉︰",
+    "#": "⌗♯",
 }
 
 
@@ -161,7 +169,7 @@ class _Fold(dict[int, str | None]):
             return "\n"
         if char.isspace():
             return " "
-        if _invisible(char):
+        if char in "*`~" or _invisible(char):  # Markdown can put emphasis in the middle of a word
             return None
         if char in _ALIKE:
             return _ALIKE[char]
@@ -199,7 +207,7 @@ def _words(phrase: str) -> str:
     words = (
         word.translate(_FOLD).replace("m", "(?:m|rn)").replace("w", "(?:w|vv)") for word in phrase.split()
     )
-    return r"[^\S\n]*+[*_`]*+[^\S\n]*+".join(words)
+    return r"(?:[^\S\n]*+|_*+[^\S\n]++_*+)".join(words)
 
 
 def _any(*phrases: str) -> str:
@@ -216,7 +224,7 @@ _MARKER: Final = re.compile(
     | {_any("answers")} {_GAP} :
     | {_any("request", "completion", "response")} {_GAP} : {_GAP} {_LABEL}
     | (?:{_words("the")}[^\S\n]++)? {_words("ground truth")} {_GAP} :?+ {_GAP}
-        (?:{_any("is", "label", "labels", "answer", "answers")} {_GAP} :?+ {_GAP})*+
+        (?:{_any("is", "labels", "label", "answers", "answer")} {_GAP} :?+ {_GAP})*+
         (?=\n|\Z|{_LABEL}|{_any("request", "completion", "response")} {_GAP} :)
     | (?P<heading>
         {_words("task")} {_GAP} {_NUMBER}
