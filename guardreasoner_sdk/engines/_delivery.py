@@ -177,10 +177,8 @@ class Delivery:
                 if reply.status != 200:
                     raise refusal(reply, endpoint=endpoint.name, secret=self.secret)
                 result = call.decode(reply)
-            except BadEngineResponseError as error:
-                failure: CannotJudgeError = _located(error, endpoint)
             except CannotJudgeError as error:
-                failure = error
+                failure = _located(error, endpoint)
             else:
                 self.endpoints.succeeded(endpoint)
                 return result
@@ -269,12 +267,16 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds if 0.0 <= seconds < float("inf") else None
 
 
-def _located(error: BadEngineResponseError, endpoint: Endpoint) -> BadEngineResponseError:
-    located = BadEngineResponseError(
-        f"{endpoint.name}: {error}. Is the url that of a vLLM server, with no proxy in between?"
-    )
-    located.__cause__ = error.__cause__
-    return located
+def _located(error: CannotJudgeError, endpoint: Endpoint) -> CannotJudgeError:
+    """An error that names the endpoint. Those of a decoder do not know it."""
+    if endpoint.name not in str(error):
+        hint = (
+            ". Is the url that of a vLLM server, with no proxy in between?"
+            if isinstance(error, BadEngineResponseError)
+            else ""
+        )
+        error.args = (f"{endpoint.name}: {error}{hint}",)
+    return error
 
 
 def _given_up(failure: CannotJudgeError, attempts: int) -> CannotJudgeError:

@@ -30,7 +30,7 @@ LARGEST_BODY: Final = 64 * 1024 * 1024
 _KEEPALIVE_SECONDS: Final = 30.0
 _CLOCK_SLACK: Final = 0.05
 
-_FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
+FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,7 @@ class Send(Generic[T]):
                     reading.began(response)
                     for piece in response.iter_bytes():
                         reading.add(piece)
-        except (*_FOREIGN, RuntimeError) as error:
+        except (*FOREIGN, RuntimeError) as error:
             return self._ended(reading, error)
         return reading.reply()
 
@@ -217,7 +217,7 @@ class Send(Generic[T]):
                     reading.began(response)
                     async for piece in response.aiter_bytes():
                         reading.add(piece)
-        except (*_FOREIGN, RuntimeError, TimeoutError) as error:
+        except (*FOREIGN, RuntimeError, TimeoutError) as error:
             return self._ended(reading, error)
         return reading.reply()
 
