@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Protocol, runtime_checkable
 
@@ -197,7 +197,7 @@ class Reasoner:
             cut_short=next((reading.cut_short for reading in readings if reading.cut_short), None),
             constrained=any(reading.constrained for reading in readings),
             score_method=next((reading.score_method for reading in readings if reading.score_method), None),
-            windows=max(len(readings), 1),
+            windows=len(readings),
             forged_structure=any(reading.forged_structure for reading in readings),
             usage=reduce(add, (reading.usage for reading in readings), Usage()),
             coverage=coverage(exchange, pieces),
@@ -240,11 +240,13 @@ class Screener:
         """See `Judge.judge`. Depth and reasoning budgets do not apply."""
         response = exchange.response.text if exchange.response is not None else None
         asked = tasks if response is not None else tasks & REQUEST_TASKS
-        request = ClassificationRequest(prompt=exchange.request.text, response=response, tasks=asked)
-        ((answer,),) = yield (Ask(self._engine, (request,)),)
-        if isinstance(answer, CannotJudgeError):
-            raise answer
-        result: Classification = answer
+        result = Classification(probabilities={}, windows=0)
+        if asked:
+            request = ClassificationRequest(prompt=exchange.request.text, response=response, tasks=asked)
+            ((answer,),) = yield (Ask(self._engine, (request,)),)
+            if isinstance(answer, CannotJudgeError):
+                raise answer
+            result = answer
         findings = {
             task.value: self._finding(task, probability) for task, probability in result.probabilities.items()
         }
@@ -260,7 +262,7 @@ class Screener:
             revision=info.revision,
             score_method="classifier",
             windows=result.windows,
-            usage=Usage(prompt_tokens=result.tokens, requests=1),
+            usage=Usage(prompt_tokens=result.tokens, requests=1 if asked else 0),
             coverage=self._coverage(exchange, asked),
         )
 
@@ -363,5 +365,6 @@ def _worst(task: Task, readings: Sequence[Reading]) -> Reading | None:
     return max(readings, key=badness, default=None)
 
 
-def _identity(*parts: object) -> str:
+@lru_cache(maxsize=256)
+def _identity(*parts: Hashable) -> str:
     return json.dumps([asdict(part) if isinstance(part, EngineInfo) else part for part in parts])

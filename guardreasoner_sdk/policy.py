@@ -105,7 +105,7 @@ class Policy:
     harmful_response: Action | str = Action.BLOCK
     refusal: Action | str = Action.ALLOW
     forged_structure: Action | str = Action.ALLOW
-    thresholds: Mapping[Task | str, float] = field(default_factory=dict)
+    thresholds: Mapping[Task, float] | Mapping[str, float] = field(default_factory=dict)
     on_error: Literal["block", "allow"] = "block"
     violation_message: ViolationMessage = DEFAULT_VIOLATION_MESSAGE
     on_decision: Callable[[Decision, Verdict | None], None] | None = None

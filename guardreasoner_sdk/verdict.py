@@ -146,7 +146,8 @@ class Verdict(_Record):
             ``max_tokens``), else ``None``. An answer was asked for all the same.
         constrained: whether the labels come from a constrained completion, not from free text.
         score_method: how the scores were had, else ``None``.
-        windows: how many windows the text was judged in. More windows mean more false alarms.
+        windows: how many windows the text was judged in; 0 when there was nothing to judge. More windows
+            mean more false alarms.
         forged_structure: whether the text held lines that imitate the guard's own structure.
         usage: tokens spent.
         latency: seconds from the call to the verdict. Of a cached verdict: of the look-up.
@@ -168,7 +169,7 @@ class Verdict(_Record):
     cut_short: str | None = None
     constrained: bool = False
     score_method: str | None = None
-    windows: int = Field(default=1, ge=1)
+    windows: int = Field(default=1, ge=0)
     forged_structure: bool = False
     usage: Usage = Usage()
     latency: float = 0.0

@@ -1,0 +1,133 @@
+"""From what a caller gives to what a judge is asked."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+from guardreasoner_sdk.context import Exchange, select
+from guardreasoner_sdk.conversation import Conversation
+from guardreasoner_sdk.errors import ConfigError, EmptyInputError, InputError
+from guardreasoner_sdk.judging import Judge, JudgeOptions
+from guardreasoner_sdk.labels import REQUEST_TASKS, RESPONSE_TASKS, Depth, Task
+from guardreasoner_sdk.policy import Policy, Stage
+
+if TYPE_CHECKING:
+    from guardreasoner_sdk.settings import GuardSettings
+
+
+class ScreenOptions(TypedDict, total=False):
+    """What a single call may set in place of the guard's own settings.
+
+    Attributes:
+        tasks: what to judge; default everything that has something to judge.
+        deadline: seconds until there must be a verdict; of a batch, for the whole of it.
+        depth: how much to reason.
+        max_reasoning_tokens: budget for reasoning.
+    """
+
+    tasks: frozenset[Task]
+    deadline: float
+    depth: Depth | str
+    max_reasoning_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One exchange to be judged, and for what."""
+
+    exchange: Exchange
+    tasks: frozenset[Task]
+
+
+class Requests:
+    """Makes requests to one judge under one guard's settings."""
+
+    def __init__(self, settings: "GuardSettings", judge: Judge) -> None:
+        self._settings = settings
+        self._judge = judge
+
+    def ask(self, source: object, response: object = None, tasks: frozenset[Task] | None = None) -> Asked:
+        """What is to be judged of a source.
+
+        Raises:
+            InputError: the input cannot be screened.
+            ConfigError: a task that the judge does not answer.
+        """
+        known = self._judge.tasks
+        if tasks is not None and (not tasks or not tasks <= known):
+            raise ConfigError(
+                f"tasks is {sorted(tasks)!r}; this guard's {self._judge.name} answers "
+                f"{', '.join(sorted(known))}"
+            )
+        exchange = self._select(source, response)
+        applicable = _applicable(known if tasks is None else tasks, exchange)
+        if tasks and not applicable:
+            raise EmptyInputError(
+                f"{', '.join(sorted(tasks))} needs a response, and there is none: give response=, or "
+                "messages that end with the assistant's"
+            )
+        return Asked(exchange, applicable)
+
+    def ask_each(self, sources: Sequence[object], tasks: frozenset[Task] | None) -> list[Asked | InputError]:
+        """What is to be judged of each source, or why it cannot be."""
+        asked: list[Asked | InputError] = []
+        for source in sources:
+            try:
+                asked.append(self.ask(source, None, tasks))
+            except InputError as error:
+                asked.append(error)
+        return asked
+
+    def ask_stage(self, source: object, response: object, stage: Stage, policy: Policy) -> Asked:
+        """What a policy needs to know at a stage. What comes in the same pass is taken along."""
+        tasks = policy.tasks(stage)
+        if stage is Stage.RESPONSE and self._judge.single_pass:
+            tasks |= REQUEST_TASKS
+        exchange = self._select(source, response)
+        return Asked(exchange, _applicable(tasks & self._judge.tasks, exchange))
+
+    def options(self, how: ScreenOptions, *, batch: bool = False) -> JudgeOptions:
+        """The options of a call. A batch has no deadline but its own.
+
+        Raises:
+            ConfigError: a value out of range.
+        """
+        settings = self._settings
+        seconds = how.get("deadline", None if batch else settings.deadline)
+        if seconds is not None and not seconds > 0:
+            raise ConfigError(f"deadline is {seconds!r}; it must be a number of seconds above 0")
+        budget = how.get("max_reasoning_tokens", settings.max_reasoning_tokens)
+        if budget is not None and budget < 1:
+            raise ConfigError(
+                f"max_reasoning_tokens is {budget}; it must be at least 1. "
+                "For no reasoning use depth='answer'"
+            )
+        return JudgeOptions(
+            depth=_depth(how.get("depth", settings.depth)),
+            max_reasoning_tokens=budget,
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            scores=settings.scores,
+        )
+
+    def _select(self, source: object, response: object) -> Exchange:
+        settings = self._settings
+        return select(
+            Conversation.of(source, response=response),
+            rule=settings.context,
+            context_tokens=settings.context_tokens,
+            check_tool_results=settings.check_tool_results,
+            unscreenable=settings.unscreenable,
+            max_chars=settings.max_input_chars,
+        )
+
+
+def _applicable(tasks: frozenset[Task], exchange: Exchange) -> frozenset[Task]:
+    return tasks if exchange.response is not None else tasks - RESPONSE_TASKS
+
+
+def _depth(value: Depth | str) -> Depth:
+    try:
+        return Depth(value)
+    except ValueError as error:
+        raise ConfigError(f"depth is {value!r}; it must be one of {', '.join(Depth)}") from error

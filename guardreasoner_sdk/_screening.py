@@ -1,0 +1,190 @@
+"""From exchanges to verdicts: the cache, identical requests joined, and the judge for what is left."""
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+
+from guardreasoner_sdk._drive import Drive, GuardFlow, perform
+from guardreasoner_sdk.caches import Cache
+from guardreasoner_sdk.context import Exchange, ScreenedText
+from guardreasoner_sdk.errors import EngineTimeoutError, GuardError
+from guardreasoner_sdk.judging import Judge, JudgeOptions
+from guardreasoner_sdk.labels import Task
+from guardreasoner_sdk.verdict import Verdict
+
+Outcomes = list[Verdict | GuardError]
+_Shared = Future[Verdict | GuardError | None]
+"""What one call shares with others that ask the same; ``None`` when it was abandoned before its end."""
+
+
+class Screening:
+    """Reaches verdicts, each asked for once.
+
+    Args:
+        judge: who is asked.
+        cache: where verdicts are kept; ``None`` keeps none.
+    """
+
+    def __init__(self, judge: Judge, cache: Cache | None) -> None:
+        self._judge = judge
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._in_flight: dict[str, _Shared] = {}
+
+    def flow(
+        self, exchanges: Sequence[Exchange], *, tasks: frozenset[Task], options: JudgeOptions
+    ) -> GuardFlow[Outcomes]:
+        """A verdict, or the error in its place, for each exchange, in order."""
+        started = time.monotonic()
+        keys = [self._key(exchange, tasks, options) for exchange in exchanges]
+        found: dict[str, Verdict | GuardError] = {}
+        if self._cache is not None:
+            cached = yield from perform(_CacheRead(self._cache, keys))
+            latency = time.monotonic() - started
+            for key, verdict in zip(keys, cached, strict=True):
+                if verdict is not None:
+                    found[key] = verdict.model_copy(update={"cached": True, "latency": latency})
+        wanted = {key: exchange for key, exchange in zip(keys, exchanges, strict=True) if key not in found}
+        while wanted:
+            mine, others = self._claim(wanted)
+            try:
+                if mine:
+                    yield from self._judge_claimed(mine, found, tasks, options, started)
+            finally:
+                self._settle(mine, found)
+            for key, shared in others.items():
+                result = yield from perform(_Await(shared, options.deadline))
+                if result is not None:
+                    found[key] = result
+            wanted = {key: exchange for key, exchange in wanted.items() if key not in found}
+        return [found[key] for key in keys]
+
+    def _judge_claimed(
+        self,
+        mine: dict[str, Exchange],
+        found: dict[str, Verdict | GuardError],
+        tasks: frozenset[Task],
+        options: JudgeOptions,
+        started: float,
+    ) -> GuardFlow[None]:
+        flows = [self._judge.judge(exchange, tasks=tasks, options=options) for exchange in mine.values()]
+        results = yield from perform(Drive(flows, options.deadline))
+        latency = time.monotonic() - started
+        fresh: list[tuple[str, Verdict]] = []
+        for key, result in zip(mine, results, strict=True):
+            if isinstance(result, Verdict):
+                result = result.model_copy(update={"latency": latency})
+                if result.cut_short != "deadline":
+                    fresh.append((key, result))
+            found[key] = result
+        if self._cache is not None and fresh:
+            yield from perform(_CacheWrite(self._cache, fresh))
+
+    def _claim(self, wanted: dict[str, Exchange]) -> tuple[dict[str, Exchange], dict[str, _Shared]]:
+        """Split what is wanted into what this call has to ask, and what another call is asking already."""
+        mine: dict[str, Exchange] = {}
+        others: dict[str, _Shared] = {}
+        with self._lock:
+            for key, exchange in wanted.items():
+                shared = self._in_flight.get(key)
+                if shared is None:
+                    self._in_flight[key] = Future()
+                    mine[key] = exchange
+                else:
+                    others[key] = shared
+        return mine, others
+
+    def _settle(self, mine: dict[str, Exchange], found: dict[str, Verdict | GuardError]) -> None:
+        """Tell whoever waits. A call that was cancelled leaves no result: the next one asks again.
+
+        A deadline is each caller's own, so a time-out is not shared either.
+        """
+        with self._lock:
+            settled = [(self._in_flight.pop(key), found.get(key)) for key in mine]
+        for shared, result in settled:
+            shared.set_result(None if isinstance(result, EngineTimeoutError) else result)
+
+    def _key(self, exchange: Exchange, tasks: frozenset[Task], options: JudgeOptions) -> str:
+        """A digest of everything that can change the verdict, and of what its coverage names."""
+        digest = hashlib.blake2b(digest_size=20)
+        head = (
+            self._judge.identity,
+            sorted(tasks),
+            options.depth,
+            options.max_reasoning_tokens,
+            options.scores,
+            exchange.left_out,
+        )
+        for piece in (repr(head), *_pieces(exchange.request), *_pieces(exchange.response)):
+            data = piece.encode()
+            digest.update(b"%d:" % len(data))
+            digest.update(data)
+        return digest.hexdigest()
+
+
+def _pieces(screened: ScreenedText | None) -> Iterator[str]:
+    if screened is None:
+        yield "none"
+        return
+    yield screened.text
+    for segment in screened.segments:
+        yield f"{segment.start} {segment.length} {segment.role} {segment.part.kind} {segment.part.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class _CacheRead:
+    cache: Cache
+    keys: Sequence[str]
+
+    def run(self) -> Sequence[Verdict | None]:
+        return self.cache.get_many(self.keys)
+
+    async def arun(self) -> Sequence[Verdict | None]:
+        return await asyncio.to_thread(self.run) if self.cache.blocking else self.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _CacheWrite:
+    cache: Cache
+    items: Sequence[tuple[str, Verdict]]
+
+    def run(self) -> None:
+        self.cache.set_many(self.items)
+
+    async def arun(self) -> None:
+        await asyncio.to_thread(self.run) if self.cache.blocking else self.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Await:
+    """Wait for another call's result, no longer than one's own deadline."""
+
+    shared: _Shared
+    deadline: float | None
+
+    def run(self) -> Verdict | GuardError | None:
+        try:
+            return self.shared.result(self._left())
+        except FutureTimeoutError:
+            return self._late()
+
+    async def arun(self) -> Verdict | GuardError | None:
+        try:
+            async with asyncio.timeout(self._left()):
+                return await asyncio.shield(asyncio.wrap_future(self.shared))
+        except TimeoutError:
+            return self._late()
+
+    def _left(self) -> float | None:
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+    @staticmethod
+    def _late() -> EngineTimeoutError:
+        return EngineTimeoutError(
+            "the deadline passed while an identical request was being judged: raise deadline="
+        )

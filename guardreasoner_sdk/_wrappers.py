@@ -1,0 +1,162 @@
+"""What a guard does to the functions and clients of an application."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from guardreasoner_sdk._drive import arun_flow, run_flow
+from guardreasoner_sdk._wrapping import CallOptions, guarded_call, prompt_of, protected
+from guardreasoner_sdk.adapters import adapter_for
+from guardreasoner_sdk.conversation import ConversationLike
+from guardreasoner_sdk.errors import ConfigError
+from guardreasoner_sdk.outcomes import Guarded, Outcome
+from guardreasoner_sdk.policy import Policy, Stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+X = TypeVar("X")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class GuardWrappers(ABC):
+    """Guards calls, given `check` and `acheck`."""
+
+    def __init__(self, defaults: CallOptions) -> None:
+        self._defaults = defaults
+
+    @property
+    @abstractmethod
+    def policy(self) -> Policy:
+        """What it does about a verdict."""
+
+    @abstractmethod
+    def check(
+        self,
+        source: ConversationLike,
+        *,
+        response: object = None,
+        stage: Stage | None = None,
+        deadline: float | None = None,
+    ) -> Outcome:
+        """Judge one stage of a call and decide."""
+
+    @abstractmethod
+    async def acheck(
+        self,
+        source: ConversationLike,
+        *,
+        response: object = None,
+        stage: Stage | None = None,
+        deadline: float | None = None,
+    ) -> Outcome:
+        """`check` without blocking the event loop."""
+
+    @overload
+    def protect(self, function: F, /) -> F: ...
+
+    @overload
+    def protect(
+        self,
+        function: None = None,
+        /,
+        *,
+        prompt: str | None = None,
+        response: Callable[[Any], object] | None = None,
+        overlap: bool | None = None,
+        side_effects: bool = True,
+    ) -> Callable[[F], F]: ...
+
+    def protect(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        prompt: str | None = None,
+        response: Callable[[Any], object] | None = None,
+        overlap: bool | None = None,
+        side_effects: bool = True,
+    ) -> object:
+        """Decorate a chat function: its prompt is judged before it runs, its reply before it is handed over.
+
+        Sync and async functions, generators and async generators (judged as they stream) and methods; the
+        signature and the types stay. What the policy blocks raises `Blocked`; what it replaces becomes the
+        violation message, which a function that returns text can return.
+
+        Args:
+            function: the function, when used without arguments.
+            prompt: name of the parameter with the prompt or the messages. Default: ``prompt`` or
+                ``messages`` if there is one, else the first parameter.
+            response: finds the reply in what the function returns; default by shape (`replies_of`).
+            overlap: start the function while its prompt is judged; nothing of it is delivered before the
+                verdict, and an async one is cancelled on a block. Default: the guard's setting, which is
+                off.
+            side_effects: whether a call has effects other than its cost. A sync function cannot be
+                cancelled, so `overlap` needs ``side_effects=False`` for one.
+
+        Raises:
+            ConfigError: there is no such parameter, or `overlap` cannot be had.
+        """
+        options = self._call_options(prompt, response, overlap, side_effects)
+
+        def decorate(function: F) -> F:
+            return protected(self, function, options)
+
+        return decorate if function is None else decorate(function)
+
+    def wrap(self, client: X, *, response: Callable[[Any], object] | None = None) -> X:
+        """Guard a chat client, or any callable that takes a prompt or messages and returns a reply.
+
+        Clients are recognised by the adapters installed (OpenAI, LangChain); what no adapter claims must be
+        callable and is guarded as by `protect`.
+
+        Raises:
+            ConfigError: neither a known client nor callable.
+            MissingDependencyError: its adapter is not installed.
+        """
+        adapter = adapter_for(client)
+        if adapter is not None:
+            return cast(X, adapter(self, client))
+        if not callable(client):
+            raise ConfigError(
+                f"cannot wrap a {type(client).__name__}: it is neither callable nor a client that an "
+                "installed adapter knows. Wrap the function that calls it with guard.protect"
+            )
+        return cast(X, protected(self, client, self._call_options(None, response, None, True)))
+
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Guarded[R]:
+        """Call a chat function under guard and get the value together with decision and verdicts.
+
+        Unlike a protected function it does not raise `Blocked`: look at `Guarded.allowed`. The prompt is
+        found as by `protect`.
+
+        Raises:
+            ConfigError: the function is async (use `acall`) or has no prompt parameter.
+            InputError: the prompt or reply cannot be screened.
+        """
+        options = self._call_options()
+        source = prompt_of(function, args, kwargs)
+        return run_flow(guarded_call(self, lambda: function(*args, **kwargs), source, options))
+
+    async def acall(
+        self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Guarded[R]:
+        """`call` for an async function."""
+        options = self._call_options()
+        source = prompt_of(function, args, kwargs)
+        return await arun_flow(guarded_call(self, lambda: function(*args, **kwargs), source, options))
+
+    def _call_options(
+        self,
+        prompt: str | None = None,
+        response: Callable[[Any], object] | None = None,
+        overlap: bool | None = None,
+        side_effects: bool = True,
+    ) -> CallOptions:
+        return replace(
+            self._defaults,
+            prompt=prompt,
+            response=response,
+            overlap=self._defaults.overlap if overlap is None else overlap,
+            side_effects=side_effects,
+        )

@@ -1,0 +1,75 @@
+"""What a guarded call comes to."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from guardreasoner_sdk.errors import Blocked, CannotJudgeError
+from guardreasoner_sdk.policy import Decision
+from guardreasoner_sdk.verdict import Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One stage, judged and decided.
+
+    Attributes:
+        decision: what the policy decided.
+        verdict: what it decided on; ``None`` when the guard could not judge.
+        error: why it could not.
+    """
+
+    decision: Decision
+    verdict: Verdict | None = None
+    error: CannotJudgeError | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the text may pass as it is."""
+        return self.decision.allowed
+
+    def blocked(self) -> Blocked:
+        """The exception that says so, its cause set; for the caller to raise."""
+        why = ", ".join(self.decision.reasons) or "policy"
+        text = f"the {self.decision.stage.value} was blocked ({why})"
+        if self.error is not None:
+            text += f": {self.error}"
+        blocked = Blocked(text, decision=self.decision, verdict=self.verdict)
+        blocked.__cause__ = self.error
+        return blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded(Generic[T]):
+    """The result of `Guard.call`: the value, and why it was or was not let through.
+
+    Attributes:
+        value: what the model call returned; ``None`` when a stage did not allow it.
+        outcomes: each stage that was judged, in order; several for the response when there were several
+            replies.
+    """
+
+    value: T | None
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def stopped_by(self) -> Outcome | None:
+        """The outcome that did not allow the call, ``None`` when all did."""
+        return next((outcome for outcome in self.outcomes if not outcome.allowed), None)
+
+    @property
+    def decision(self) -> Decision:
+        """The decision that counts: the one that stopped the call, else the last."""
+        stopped = self.stopped_by
+        return (stopped or self.outcomes[-1]).decision
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Every verdict, in order."""
+        return tuple(outcome.verdict for outcome in self.outcomes if outcome.verdict is not None)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the value was let through."""
+        return self.stopped_by is None
