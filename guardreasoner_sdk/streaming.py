@@ -217,7 +217,6 @@ class Gate(Generic[T]):
         self._context = check.text[max(0, len(check.text) - self._plan.context) :]
         self._threshold = min(self._plan.limit, math.ceil(self._threshold * self._plan.growth))
         if check.final:
-            self._new, self._arrived_to = [], self._judged_to
             return self._take_all()
         self._new = [self._joined_new()[len(new) :]]
         leaving = []

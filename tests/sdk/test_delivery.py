@@ -246,7 +246,7 @@ def test_a_consumer_that_stops_early_closes_the_source(deliver: Deliver) -> None
 
 
 def test_a_blocked_function_may_raise_and_the_source_is_closed_by_then() -> None:
-    source = Source([MARK * 4])
+    source = Source([MARK * 4, "aaaa"])
 
     def raise_it() -> list[str]:
         assert source.closed == 1
@@ -254,9 +254,10 @@ def test_a_blocked_function_may_raise_and_the_source_is_closed_by_then() -> None
 
     with pytest.raises(PermissionError):
         list(stream_sync(source, Judge(), gate=text_gate(SHORT), blocked=raise_it))
-    source = Source([MARK * 4])
+    source = Source([MARK * 4, "aaaa"])
+    stream = stream_async(source, Judge().later, gate=text_gate(SHORT), blocked=raise_it, look_ahead=0)
     with pytest.raises(PermissionError):
-        asyncio.run(collect(stream_async(source, Judge().later, gate=text_gate(SHORT), blocked=raise_it)))
+        asyncio.run(collect(stream))
 
 
 def test_a_source_without_close_is_fine_either_way() -> None:
@@ -325,27 +326,44 @@ def test_an_async_source_is_read_and_closed_in_one_task_and_context() -> None:
 
 
 @pytest.mark.parametrize("chunks", [["aaaa"], ["aaaa", "aaaa"]], ids=["at its end", "stopped early"])
-def test_a_source_that_takes_time_to_close_is_closed_to_the_end(chunks: list[str]) -> None:
-    closed: list[bool] = []
+def test_a_source_that_takes_time_to_close_is_closed_once_and_to_the_end(chunks: list[str]) -> None:
+    closed: list[str] = []
 
-    async def source() -> AsyncIterator[str]:
-        try:
-            for chunk in chunks:
-                yield chunk
-        finally:
+    class Slow(AsyncView):
+        async def aclose(self) -> None:
+            closed.append("begun")
             for _ in range(10):
                 await asyncio.sleep(0)
-            closed.append(True)
+            closed.append("done")
 
     async def main() -> None:
-        stream = stream_async(source(), Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=0)
+        source = Slow(Source(chunks))
+        stream = stream_async(source, Judge().later, gate=text_gate(SHORT), blocked=message, look_ahead=0)
         async with aclosing(stream):
             await anext(stream)
             if len(chunks) == 1:
                 assert await collect(stream) == []
 
     asyncio.run(main())
-    assert closed == [True]
+    assert closed == ["begun", "done"]
+
+
+def test_the_last_check_does_not_wait_for_the_source_to_close() -> None:
+    async def main() -> list[str]:
+        judged = asyncio.Event()
+
+        class Slow(AsyncView):
+            async def aclose(self) -> None:
+                await asyncio.wait_for(judged.wait(), 10)
+
+        async def judge(check: Check) -> bool:
+            judged.set()
+            return True
+
+        stream = stream_async(Slow(Source(["aa"])), judge, gate=text_gate(SHORT), blocked=message)
+        return await collect(stream)
+
+    assert asyncio.run(main()) == ["aa"]
 
 
 @either_way
@@ -397,6 +415,9 @@ def test_a_source_that_cancels_itself_ends_the_stream_and_does_not_hang() -> Non
         assert await anext(stream) == "aaaa"
         with pytest.raises(asyncio.CancelledError):
             await anext(stream)
+        consumer = asyncio.current_task()
+        assert consumer is not None
+        assert not consumer.cancelling()  # it was the source, not the time limit of this test
 
     asyncio.run(asyncio.wait_for(main(), 10))
 
