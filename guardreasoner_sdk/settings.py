@@ -40,10 +40,10 @@ from guardreasoner_sdk.context import ContextRule
 from guardreasoner_sdk.errors import ConfigError
 from guardreasoner_sdk.judging import MIN_WINDOW_CHARS
 from guardreasoner_sdk.labels import Depth, Task
+from guardreasoner_sdk.options import HardeningPart
 from guardreasoner_sdk.policy import DEFAULT_VIOLATION_MESSAGE, Action
 
-HardeningPart: TypeAlias = Literal["prefill", "escape", "constrained_retry"]
-ALL_HARDENING: Final[frozenset[HardeningPart]] = frozenset({"prefill", "escape", "constrained_retry"})
+ALL_HARDENING: Final[frozenset[HardeningPart]] = frozenset(get_args(HardeningPart))
 
 
 def _split(value: object) -> object:

@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from guardreasoner_sdk.context import ContextRule
 from guardreasoner_sdk.errors import ConfigError
+from guardreasoner_sdk.guard import Guard
 from guardreasoner_sdk.labels import Depth, Task
 from guardreasoner_sdk.options import GuardOptions
 from guardreasoner_sdk.policy import Action
@@ -319,8 +321,9 @@ def test_settings_do_not_change() -> None:
         settings.depth = Depth.TASK  # type: ignore[misc]
 
 
-def test_every_option_of_a_guard_is_a_setting() -> None:
-    assert GuardOptions.__annotations__.keys() <= GuardSettings.model_fields.keys()
+def test_what_a_guard_takes_is_what_can_be_written() -> None:
+    named = inspect.signature(Guard).parameters.keys() - {"policy", "options"}
+    assert GuardOptions.__annotations__.keys() | named == GuardSettings.model_fields.keys()
 
 
 def test_every_setting_is_described_in_the_documentation() -> None:
