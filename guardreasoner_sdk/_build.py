@@ -88,7 +88,7 @@ def build_judge(settings: "GuardSettings") -> Judge:
     if kind == "screener":
         if named:
             raise ConfigError(
-                "judge='screener' is the embedded classifier, which takes no model and no url: "
+                "judge='screener' is the embedded classifier, which takes neither model nor url: "
                 "leave them out, or use judge='cascade' to ask the model where the screener is unsure"
             )
         return build_screener()
