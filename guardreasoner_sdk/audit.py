@@ -25,6 +25,9 @@ OnFailure: TypeAlias = Literal["log", "raise"]
 MIN_KEY_BYTES: Final = 16
 """A shorter key could be found by trying, and the hashes be guessed with it."""
 
+WITHHELD: Final = "withheld: it quotes what was judged"
+"""Stands in for an error's message in a record without texts."""
+
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # Windows would turn the line's end into two characters
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +50,8 @@ class AuditRecord(BaseModel):
             `coverage` are those of the `Verdict`, without its texts, and empty when there is none.
         latency: seconds to the verdict, or to the error where known.
         error: class of the error, when the guard could not judge.
-        error_message: its message.
+        error_message: its message; `WITHHELD` where that quotes the texts (some servers' messages do) and
+            they were not asked for.
         request_hash: keyed hash of the judged request, hexadecimal.
         response_hash: of the judged response, ``None`` when there was none.
         request: the judged request, only where texts were asked for.
@@ -125,10 +129,12 @@ class AuditRecord(BaseModel):
         )
         if isinstance(judged, Verdict):
             return common.model_copy(update={name: getattr(judged, name) for name in _FROM_VERDICT})
+        message = _storable(str(judged))
+        quotes = any(_quotes(message, text) for text in (request, response or ""))
         return common.model_copy(
             update={
                 "error": type(judged).__name__,
-                "error_message": _storable(str(judged)),
+                "error_message": WITHHELD if not texts and quotes else message,
                 "latency": latency,
             }
         )
@@ -339,6 +345,14 @@ def audit_key(key: bytes | str | None = None) -> bytes:
 @cache
 def _process_key() -> bytes:
     return secrets.token_bytes(32)
+
+
+def _quotes(message: str, text: str) -> bool:
+    """Whether a message repeats a short text whole, or any 30 characters in a row of a longer one."""
+    text = text.strip()
+    if len(text) < 30:
+        return len(text) >= 8 and text in message  # a shorter one may be in a message by chance
+    return any(message[at : at + 20] in text for at in range(0, len(message) - 19, 10))
 
 
 def _storable(text: str) -> str:

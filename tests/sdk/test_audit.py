@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardreasoner_sdk.audit import (
+    WITHHELD,
     AuditRecord,
     AuditSink,
     JSONLAudit,
@@ -23,7 +24,13 @@ from guardreasoner_sdk.audit import (
     keyed_hash,
     read_audit,
 )
-from guardreasoner_sdk.errors import AuditError, ConfigError, EngineTimeoutError, GuardError
+from guardreasoner_sdk.errors import (
+    AuditError,
+    ConfigError,
+    EngineRequestError,
+    EngineTimeoutError,
+    GuardError,
+)
 from guardreasoner_sdk.labels import Label
 from guardreasoner_sdk.policy import Action, Stage
 from guardreasoner_sdk.verdict import Finding, Verdict
@@ -95,6 +102,20 @@ def test_texts_are_off_by_default() -> None:
     written = record(request="a secret question", response="a secret answer").model_dump_json()
     assert "secret" not in written
     assert "own words" not in written
+
+
+@pytest.mark.parametrize("request_text", ["a question", "a long question, many times over; " * 30])
+def test_an_error_that_quotes_the_text_is_kept_without_its_message(request_text: str) -> None:
+    error = EngineRequestError(f"400 from the server: cannot read {request_text[:200]!r}")
+    made = record(error, request=request_text)
+    assert (made.error, made.error_message) == ("EngineRequestError", WITHHELD)
+    assert record(error, request="something else of some length").error_message == str(error)
+    assert record(error, request=request_text, texts=True).error_message == str(error)
+
+
+def test_an_error_that_quotes_the_response_is_kept_without_its_message() -> None:
+    made = record(EngineRequestError("cannot read 'the answer given'"), response="the answer given")
+    assert made.error_message == WITHHELD
 
 
 def test_texts_are_there_when_asked_for() -> None:
