@@ -1,0 +1,234 @@
+"""What is screened: every form in which an application holds a conversation."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardreasoner_sdk.conversation import Conversation, PartKind, Role
+from guardreasoner_sdk.errors import EmptyInputError, InvalidTextError, UnsupportedContentError
+
+
+def parts(source: object, *, response: object = None) -> list[tuple[str, str, str, str]]:
+    """Role, kind, path and text of every part."""
+    conversation = Conversation.of(source, response=response)
+    return [
+        (message.role.value, part.kind.value, part.path, part.text)
+        for message in conversation.messages
+        for part in message.parts
+    ]
+
+
+def test_a_string_is_a_user_prompt() -> None:
+    assert parts("hello") == [("user", "text", "prompt", "hello")]
+
+
+def test_a_pair_of_strings_is_a_prompt_and_its_response() -> None:
+    assert parts(("hi", "hello")) == [
+        ("user", "text", "prompt", "hi"),
+        ("assistant", "text", "response", "hello"),
+    ]
+
+
+def test_a_list_of_two_strings_is_two_user_messages_and_not_a_pair() -> None:
+    assert [role for role, *_ in parts(["hi", "hello"])] == ["user", "user"]
+
+
+def test_a_response_is_put_after_the_messages() -> None:
+    assert parts([{"role": "user", "content": "hi"}], response="hello")[-1] == (
+        "assistant",
+        "text",
+        "response",
+        "hello",
+    )
+
+
+def test_a_response_may_be_a_message_with_a_tool_call() -> None:
+    call = {"function": {"name": "search", "arguments": '{"q": 1}'}}
+    found = parts("hi", response={"role": "assistant", "content": None, "tool_calls": [call]})
+    assert found[1:] == [("assistant", "tool_call", "response.tool_calls[0]", 'search({"q": 1})')]
+
+
+def test_openai_mappings_are_understood() -> None:
+    messages = [
+        {"role": "developer", "content": "be kind"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {
+            "role": "assistant",
+            "content": "let me look",
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": "found"},
+    ]
+    assert parts(messages) == [
+        ("system", "text", "messages[0].content", "be kind"),
+        ("user", "text", "messages[1].content[0]", "a"),
+        ("user", "text", "messages[1].content[1]", "b"),
+        ("assistant", "text", "messages[2].content", "let me look"),
+        ("assistant", "tool_call", "messages[2].tool_calls[0]", "f({})"),
+        ("tool", "tool_result", "messages[3].content", "found"),
+    ]
+
+
+def test_openai_objects_are_understood() -> None:
+    call = SimpleNamespace(function=SimpleNamespace(name="f", arguments='{"a": "b"}'))
+    message = SimpleNamespace(role="assistant", content="text", tool_calls=[call], refusal=None)
+    assert [text for *_, text in parts("hi", response=message)] == ["hi", "text", 'f({"a": "b"})']
+
+
+def test_langchain_messages_are_understood_by_their_type() -> None:
+    human = SimpleNamespace(type="human", content="hi")
+    ai = SimpleNamespace(type="ai", content="", tool_calls=[{"name": "f", "args": {"q": "ü"}, "id": "1"}])
+    tool = SimpleNamespace(type="tool", content="found", tool_call_id="1")
+    found = [(role, kind, text) for role, kind, _, text in parts([human, ai, tool])]
+    assert found == [
+        ("user", "text", "hi"),
+        ("assistant", "text", ""),
+        ("assistant", "tool_call", 'f({"q": "ü"})'),
+        ("tool", "tool_result", "found"),
+    ]
+
+
+def test_a_langchain_prompt_value_is_turned_into_its_messages() -> None:
+    value = SimpleNamespace(to_messages=lambda: [SimpleNamespace(type="human", content="hi")])
+    assert parts(value) == [("user", "text", "messages[0].content", "hi")]
+
+
+def test_the_langchain_pair_of_role_and_text_is_a_message_inside_a_list() -> None:
+    assert parts([("system", "be kind"), ("human", "hi")]) == [
+        ("system", "text", "messages[0].content", "be kind"),
+        ("user", "text", "messages[1].content", "hi"),
+    ]
+
+
+def test_a_call_that_stands_in_content_and_in_tool_calls_counts_once() -> None:
+    content = [{"type": "tool_use", "name": "f", "input": {"a": 1}}]
+    message = {"role": "assistant", "content": content, "tool_calls": [{"name": "f", "args": {"a": 1}}]}
+    assert [text for *_, text in parts("hi", response=message)] == ["hi", 'f({"a": 1})']
+
+
+def test_the_refusal_field_of_a_message_is_part_of_what_it_says() -> None:
+    found = parts("hi", response={"role": "assistant", "content": None, "refusal": "no"})
+    assert found[1:] == [("assistant", "text", "response.refusal", "no")]
+
+
+@pytest.mark.parametrize("type_", ["image_url", "input_audio", "file", "something new"])
+def test_a_part_that_is_not_text_is_kept_as_opaque(type_: str) -> None:
+    (_, kind, path, text) = parts([{"role": "user", "content": [{"type": type_}]}])[0]
+    assert (kind, path, text) == (PartKind.OPAQUE.value, "messages[0].content[0]", "")
+
+
+def test_a_tool_result_inside_a_user_message_is_a_tool_result() -> None:
+    content = [{"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "found"}]}]
+    assert parts([{"role": "user", "content": content}])[0][1:] == (
+        "tool_result",
+        "messages[0].content[0].content[0]",
+        "found",
+    )
+
+
+@pytest.mark.parametrize("given_", [None, 3, 1.5, b"bytes", bytearray(b"x"), object()])
+def test_what_is_no_conversation_is_an_error_that_names_its_type(given_: object) -> None:
+    with pytest.raises((InvalidTextError, UnsupportedContentError), match=type(given_).__name__):
+        Conversation.of(given_)
+
+
+@pytest.mark.parametrize("given_", [3, b"bytes", object(), {"no": "role"}])
+def test_what_is_no_response_is_an_error_that_names_its_type(given_: object) -> None:
+    with pytest.raises((InvalidTextError, UnsupportedContentError), match=type(given_).__name__):
+        Conversation.of("hi", response=given_)
+
+
+def test_a_response_by_somebody_else_is_an_error() -> None:
+    with pytest.raises(UnsupportedContentError, match="user"):
+        Conversation.of("hi", response={"role": "user", "content": "hi"})
+
+
+@pytest.mark.parametrize("surrogate", ["\ud800", "a\udfffb"])
+def test_a_lone_surrogate_is_an_error_wherever_it_stands(surrogate: str) -> None:
+    for source in (surrogate, ("hi", surrogate), [{"role": "user", "content": surrogate}]):
+        with pytest.raises(InvalidTextError):
+            Conversation.of(source)
+
+
+def test_bytes_are_told_to_be_decoded() -> None:
+    with pytest.raises(InvalidTextError, match="decode"):
+        Conversation.of([{"role": "user", "content": [{"type": "text", "text": b"hi"}]}])
+
+
+def test_a_role_that_is_not_known_is_an_error_and_not_skipped() -> None:
+    with pytest.raises(UnsupportedContentError, match=r"messages\[1\] has the role 'narrator'"):
+        Conversation.of([{"role": "user", "content": "hi"}, {"role": "narrator", "content": "so"}])
+
+
+def test_a_message_without_a_role_is_an_error() -> None:
+    with pytest.raises(UnsupportedContentError, match="no role"):
+        Conversation.of([{"content": "hi"}])
+
+
+def test_a_part_without_a_type_is_an_error() -> None:
+    with pytest.raises(UnsupportedContentError, match="no type"):
+        Conversation.of([{"role": "user", "content": [{"text": "hi"}]}])
+
+
+def test_tool_arguments_that_are_not_json_are_an_error() -> None:
+    call = {"name": "f", "args": {"x": object()}}
+    with pytest.raises(UnsupportedContentError, match="not JSON"):
+        Conversation.of([{"role": "assistant", "content": "", "tool_calls": [call]}])
+
+
+def test_no_messages_at_all_are_an_error() -> None:
+    with pytest.raises(EmptyInputError):
+        Conversation.of([])
+
+
+def test_ten_thousand_turns_are_read() -> None:
+    messages = [{"role": ("user", "assistant")[n % 2], "content": str(n)} for n in range(10_000)]
+    assert len(Conversation.of(messages).messages) == 10_000
+
+
+def test_a_conversation_is_taken_as_it_is() -> None:
+    made = Conversation.of("hi")
+    assert Conversation.of(made) == made
+
+
+@given(text=st.text(max_size=50).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text)))
+def test_text_arrives_unchanged_in_every_form(text: str) -> None:
+    forms: list[object] = [
+        text,
+        (text, "reply"),
+        [{"role": "user", "content": text}],
+        [{"role": "user", "content": [{"type": "text", "text": text}]}],
+        SimpleNamespace(type="human", content=text),
+    ]
+    for form in forms:
+        assert Conversation.of(form).messages[0].role is Role.USER
+        assert parts(form)[0][-1] == text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.binary(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "type", "content", "text", "tool_calls", "function", "name", "arguments", "input"]
+            ),
+            inner | st.sampled_from(["user", "assistant", "tool", "text", "tool_use", "image_url"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(source=JSON, response=JSON)
+def test_whatever_comes_is_a_conversation_or_an_input_error(source: object, response: object) -> None:
+    try:
+        conversation = Conversation.of(source, response=response)
+    except (EmptyInputError, InvalidTextError, UnsupportedContentError):
+        return
+    for message in conversation.messages:
+        for part in message.parts:
+            part.text.encode()
