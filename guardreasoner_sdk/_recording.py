@@ -48,8 +48,8 @@ class Recorder:
         level = logging.WARNING if outcome.error is not None else _LEVELS[decision.action]
         if _LOG.isEnabledFor(level):
             why = ", ".join(decision.reasons) or "nothing found"
-            detail = f": {outcome.error}" if outcome.error is not None else ""
-            _LOG.log(level, "%s: %s (%s)%s", decision.stage.value, decision.action.value, why, detail)
+            # The class of an error only: its message may quote what was judged, and logs hold no texts.
+            _LOG.log(level, "%s: %s (%s)", decision.stage.value, decision.action.value, why)
         self._telemetry.record(
             judged, stage=decision.stage, action=decision.action, latency=latency, span=span
         )
