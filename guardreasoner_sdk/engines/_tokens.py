@@ -51,8 +51,8 @@ class TokenCodec:
     def text_after(self, prompt: Sequence[int], new: Sequence[int]) -> str:
         """The text of new tokens, as it stands after the prompt: some decoders drop a leading space."""
         tail = list(prompt[-_CONTEXT_TOKENS:])
-        before, whole = self._decode(tail), self._decode([*tail, *new])
-        return whole[len(before) :] if whole.startswith(before) else self._decode(new)
+        before, whole = self.decode(tail), self.decode([*tail, *new])
+        return whole[len(before) :] if whole.startswith(before) else self.decode(new)
 
     def paths(self, prompt: str, continuations: tuple[str, ...]) -> Paths:
         """Where the continuations' token paths begin, and the paths: see `_scoring`.
@@ -77,6 +77,7 @@ class TokenCodec:
         )
         return paths_of(prompt, whole)
 
-    def _decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones left out."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text

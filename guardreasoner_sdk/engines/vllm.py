@@ -11,15 +11,20 @@ from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from guardreasoner_sdk.engines._pretrained import Pretrained, explained, read_adapter, read_pretrained, short
-from guardreasoner_sdk.engines._vllm_host import VLLMHost
+from guardreasoner_sdk.engines._pretrained import read_pretrained, short
+from guardreasoner_sdk.engines._vllm_start import (
+    NO_MAIN_GUARD,
+    adapter_settings,
+    check_installed,
+    describe,
+    start,
+)
 from guardreasoner_sdk.errors import (
     CannotJudgeError,
     ConfigError,
     EngineRequestError,
     EngineTimeoutError,
     EngineUnavailableError,
-    MissingDependencyError,
     PromptTooLongError,
 )
 from guardreasoner_sdk.ports import (
@@ -34,9 +39,6 @@ from guardreasoner_sdk.ports import (
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
-    from vllm.config import ModelConfig
-    from vllm.lora.request import LoRARequest
-    from vllm.v1.engine.async_llm import AsyncLLM
 
 T = TypeVar("T")
 
@@ -50,11 +52,6 @@ _CHUNK: Final = 32
 """Prompts that are tokenised at once, so that vLLM begins with the first while the rest is prepared."""
 
 _ABORT_AGAIN_SECONDS: Final = 0.05
-
-_NO_MAIN_GUARD: Final = (
-    "vLLM starts a process of its own, which runs this script's top level again. Make the guard inside a "
-    'function, called under `if __name__ == "__main__":`'
-)
 
 
 class VLLMEngine:
@@ -99,7 +96,7 @@ class VLLMEngine:
         enforce_eager: bool = False,
     ) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise ConfigError(_NO_MAIN_GUARD)
+            raise ConfigError(NO_MAIN_GUARD)
         for name, number in (
             ("max_model_len", max_model_len),
             ("max_num_seqs", max_num_seqs),
@@ -109,7 +106,7 @@ class VLLMEngine:
                 raise ConfigError(f"{name} is {number}; it must be at least 1")
         if gpu_memory_utilization is not None and not 0 < gpu_memory_utilization <= 1:
             raise ConfigError(f"gpu_memory_utilization is {gpu_memory_utilization}; it must be in (0, 1]")
-        _import_vllm()
+        check_installed()
         pretrained = read_pretrained(model, revision=revision)
         if max_model_len is None:
             max_model_len = min(DEFAULT_MAX_MODEL_LEN, pretrained.max_model_len or DEFAULT_MAX_MODEL_LEN)
@@ -128,8 +125,8 @@ class VLLMEngine:
             "logprobs_mode": "raw_logprobs",
             "disable_log_stats": True,
         }
-        self._adapter, lora = _adapter(adapter)
-        self._host = _host(
+        self._adapter, lora = adapter_settings(adapter)
+        self._host = start(
             pretrained, {name: value for name, value in (options | lora).items() if value is not None}
         )
         # Closes what a program forgot to close, also at the interpreter's end.
@@ -137,7 +134,7 @@ class VLLMEngine:
         self._codec = pretrained.codec
         self._numbers = itertools.count()
         self._max_model_len = max_model_len
-        self._info = _info(self._host.llm.model_config, pretrained, adapter, max_model_len)
+        self._info = describe(self._host.llm.model_config, pretrained, adapter, max_model_len)
         _LOG.info("vLLM runs %s on %s in %s", pretrained.name, self._info.device, self._info.dtype)
 
     def __repr__(self) -> str:
@@ -372,71 +369,6 @@ def _too_late() -> EngineTimeoutError:
     return EngineTimeoutError(
         "the deadline passed before vLLM had answered. Allow more time, or lower depth or "
         "max_reasoning_tokens"
-    )
-
-
-def _import_vllm() -> None:
-    try:
-        import vllm  # noqa: F401
-    except ImportError as error:
-        if (error.name or "").split(".")[0] == "vllm":
-            raise MissingDependencyError("vllm", "vllm", purpose="Running a model with vLLM") from error
-        raise ConfigError(f"vLLM is installed and cannot be imported: {error}. Reinstall it") from error
-
-
-def _adapter(adapter: str | os.PathLike[str] | None) -> "tuple[LoRARequest | None, dict[str, Any]]":
-    """vLLM's LoRA request for an adapter, and the settings that go with it."""
-    if adapter is None:
-        return None, {}
-    from vllm.lora.request import LoRARequest
-
-    folder, rank = read_adapter(adapter)
-    return LoRARequest("guard", 1, folder), {"enable_lora": True, "max_lora_rank": _allowed_rank(rank)}
-
-
-def _allowed_rank(rank: int) -> int:
-    """The smallest rank vLLM has room for that holds an adapter's."""
-    allowed = (8, 16, 32, 64, 128, 256, 320, 512)
-    found = next((size for size in allowed if size >= rank), None)
-    if found is None:
-        raise ConfigError(f"the adapter's rank is {rank}; vLLM takes at most {allowed[-1]}")
-    return found
-
-
-def _host(pretrained: Pretrained, options: dict[str, Any]) -> VLLMHost:
-    """Start vLLM, or say why it cannot be started."""
-
-    def build() -> "AsyncLLM":
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
-
-    try:
-        with explained(pretrained.name, pretrained.revision):
-            return VLLMHost(build)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"vLLM could not start {pretrained.name}: {short(error)}. The cause stands on stderr, above. "
-            "Out of memory: lower max_model_len or gpu_memory_utilization. "
-            f"A bootstrapping error: {_NO_MAIN_GUARD[0].lower()}{_NO_MAIN_GUARD[1:]}"
-        ) from error
-
-
-def _info(
-    config: "ModelConfig", pretrained: Pretrained, adapter: str | os.PathLike[str] | None, max_model_len: int
-) -> EngineInfo:
-    from vllm.platforms import current_platform
-
-    return EngineInfo(
-        engine="vllm",
-        model=pretrained.name,
-        revision=pretrained.revision,
-        dtype=str(config.dtype).removeprefix("torch."),
-        device=str(current_platform.device_type),
-        quantization=None if config.quantization is None else str(config.quantization),
-        adapter=None if adapter is None else os.fspath(adapter),
-        max_model_len=max_model_len,
     )
 
 

@@ -1,0 +1,162 @@
+"""transformers in this process: for machines without vLLM, at a fraction of its speed."""
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Final, Self
+
+from guardreasoner_sdk.engines._pretrained import read_pretrained
+from guardreasoner_sdk.errors import (
+    CannotJudgeError,
+    ConfigError,
+    EngineTimeoutError,
+    MissingDependencyError,
+)
+from guardreasoner_sdk.ports import EngineInfo, TextRequest, TextResult
+
+_LOG = logging.getLogger(__name__)
+
+DEFAULT_MAX_BATCH_TOKENS: Final = 16_384
+"""For GuardReasoner-8B in 16 bits, about 2 GB of cache."""
+
+
+class TransformersEngine:
+    """A `TextEngine` that runs a model with transformers in this process.
+
+    The weights are loaded once and belong to one thread, which batches the requests of all callers by length;
+    a batch runs to its end before the next begins, so a short request may wait behind a long one (vLLM does
+    not have that limit). Greedy unless a request has a temperature.
+
+    Structured output: transformers has no grammars. A `regex` that is a choice between at most 64 texts is
+    answered with the likeliest of them as a whole; any other is an `EngineRequestError`.
+
+    Args:
+        model: hub id, or a folder with configuration, tokenizer and weights.
+        revision: branch, tag or commit on the hub.
+        device: ``auto`` (a CUDA GPU, an Apple GPU, else the CPU) or torch's name of one.
+        dtype: ``auto`` (bfloat16 or float16 on a GPU, float32 on a CPU), ``bfloat16``, ``float16``,
+            ``float32``.
+        adapter: hub id or folder of a LoRA adapter; needs the package peft.
+        max_batch_tokens: padded tokens of a batch, prompts and answers together. Lower it where memory runs
+            out.
+
+    Raises:
+        MissingDependencyError: torch or transformers is not installed.
+        ModelNotFoundError: the model is unknown, gated or unreachable.
+        ConfigError: the model or a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        adapter: str | os.PathLike[str] | None = None,
+        max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
+    ) -> None:
+        if max_batch_tokens < 1:
+            raise ConfigError(f"max_batch_tokens is {max_batch_tokens}; it must be at least 1")
+        for package in ("torch", "transformers"):
+            if find_spec(package) is None:
+                raise MissingDependencyError(
+                    package, "transformers", purpose="Running a model with transformers"
+                )
+        pretrained = read_pretrained(model, revision=revision)
+        from guardreasoner_sdk.engines._torch_model import TorchModel
+        from guardreasoner_sdk.engines._torch_worker import TorchWorker
+
+        loaded = TorchModel(pretrained, device=device, dtype=dtype, adapter=adapter)
+        self._info = EngineInfo(
+            engine="transformers",
+            model=pretrained.name,
+            revision=pretrained.revision,
+            dtype=loaded.dtype,
+            device=str(loaded.device),
+            adapter=None if adapter is None else os.fspath(adapter),
+            max_model_len=pretrained.max_model_len,
+        )
+        self._worker = TorchWorker(loaded, pretrained, max_batch_tokens=max_batch_tokens)
+        # Closes what a program forgot to close, also at the interpreter's end.
+        self._forgotten = weakref.finalize(self, self._worker.close)
+        _LOG.info("transformers runs %s on %s in %s", pretrained.name, self._info.device, self._info.dtype)
+
+    def __repr__(self) -> str:
+        info = self._info
+        return f"TransformersEngine({info.model!r}, device={info.device!r}, dtype={info.dtype!r})"
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs."""
+        return self._info
+
+    def run(
+        self, requests: Sequence[TextRequest], *, deadline: float | None = None
+    ) -> Sequence[TextResult | CannotJudgeError]:
+        """See `Engine.run`."""
+        answers = self._worker.submit(requests)
+        try:
+            concurrent.futures.wait(answers, timeout=_seconds_left(deadline))
+            return [answer.result() if answer.done() else _too_late() for answer in answers]
+        finally:
+            for answer in answers:
+                answer.cancel()
+
+    async def arun(
+        self, requests: Sequence[TextRequest], *, deadline: float | None = None
+    ) -> Sequence[TextResult | CannotJudgeError]:
+        """See `Engine.arun`."""
+        answers = [asyncio.wrap_future(answer) for answer in self._worker.submit(requests)]
+        try:
+            if answers:
+                await asyncio.wait(answers, timeout=_seconds_left(deadline))
+            for error in [answer.exception() for answer in answers if answer.done()]:
+                if error is not None:
+                    raise error
+            return [answer.result() if answer.done() else _too_late() for answer in answers]
+        finally:
+            for answer in answers:
+                answer.cancel()
+
+    def close(self) -> None:
+        """End what is in flight and free the memory. Idempotent."""
+        self._forgotten.detach()
+        self._worker.close()
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _seconds_left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _too_late() -> EngineTimeoutError:
+    return EngineTimeoutError(
+        "the deadline passed before transformers had answered. Allow more time, lower depth or "
+        "max_reasoning_tokens, or run the model with vLLM"
+    )
