@@ -253,7 +253,8 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
     if isinstance(function, (staticmethod, classmethod)):
         return cast(F, type(function)(protected(guard, function.__func__, options)))
     prompt = _prompt_finder(function, options.prompt)
-    asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    kind = _called(function)
+    asynchronous = inspect.iscoroutinefunction(kind) or inspect.isasyncgenfunction(kind)
     if options.overlap and not asynchronous and options.side_effects:
         raise ConfigError(
             f"overlap=True would start {_name(function)} before its prompt is judged, and a sync function "
@@ -261,7 +262,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
             "overlap off"
         )
 
-    if inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(kind):
 
         @functools.wraps(function)
         async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -272,7 +273,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
                 if not outcome.allowed:
                     yield stand_in(outcome)
                     return
-            chunks = function(*args, **kwargs)
+            chunks = cast("AsyncIterable[Any]", function(*args, **kwargs))
             gated = agated_stream(guard, chunks, source, options, before=before and options.overlap)
             async with contextlib.aclosing(cast("AsyncGenerator[Any]", gated)):
                 async for chunk in gated:
@@ -280,7 +281,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
 
         return cast(F, agenerate)
 
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(kind):
 
         @functools.wraps(function)
         async def acall(*args: Any, **kwargs: Any) -> object:
@@ -293,7 +294,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
         flow = guarded_call(guard, lambda: function(*args, **kwargs), prompt(args, kwargs), options)
         return handed_over(run_flow(flow))
 
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(kind):
 
         @functools.wraps(function)
         def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -303,6 +304,13 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
         return cast(F, generate)
 
     return cast(F, functools.wraps(function)(call))
+
+
+def _called(function: Callable[..., object]) -> Callable[..., object]:
+    """What a call runs, which shows its kind: of an object, the ``__call__`` of its class."""
+    if inspect.isroutine(function) or isinstance(function, functools.partial):
+        return function
+    return type(function).__call__
 
 
 def prompt_of(
