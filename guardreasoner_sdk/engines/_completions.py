@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NewType, NoReturn, TypeAlias
 
-from guardreasoner_sdk.engines._delivery import Call, Reply, refusal
+from guardreasoner_sdk.engines._dispatch import Call, Reply, refusal
 from guardreasoner_sdk.errors import BadEngineResponseError, EngineRequestError, EngineUnavailableError
 from guardreasoner_sdk.ports import FinishReason, Generation, GenerationRequest
 

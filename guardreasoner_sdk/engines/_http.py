@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import httpx
 
-from guardreasoner_sdk.engines._delivery import Call, Endpoint, Reply
+from guardreasoner_sdk.engines._dispatch import Call, Endpoint, Reply
 from guardreasoner_sdk.engines._httpcore import Patience, PatientTransport, patience
 from guardreasoner_sdk.errors import (
     BadEngineResponseError,

@@ -20,7 +20,7 @@ from guardreasoner_sdk.engines._completions import (
     path_call,
     tokenize_call,
 )
-from guardreasoner_sdk.engines._delivery import Delivery
+from guardreasoner_sdk.engines._dispatch import Dispatch
 from guardreasoner_sdk.ports import ScoreRequest, Scores
 
 Tokens: TypeAlias = tuple[TokenId, ...]
@@ -81,17 +81,17 @@ class PathMemory:
             self._paths[tail, continuations] = paths
 
 
-def score(request: ScoreRequest, *, model: str, memory: PathMemory, delivery: Delivery) -> GuardFlow[Scores]:
+def score(request: ScoreRequest, *, model: str, memory: PathMemory, dispatch: Dispatch) -> GuardFlow[Scores]:
     """The log-probability of each continuation."""
     tally = _Tally()
     tail = last_line(request.prompt)
     known = memory.get(tail, request.continuations)
     if known is None:
-        known = yield from _tokenized(tail, request.continuations, model, delivery, tally)
+        known = yield from _tokenized(tail, request.continuations, model, dispatch, tally)
         memory.keep(tail, request.continuations, known)
     root: NextTokens | None = None
     if not memory.no_next_tokens:
-        root = yield from delivery.call(next_token_call(request.prompt, wanted=known.wanted, model=model))
+        root = yield from dispatch.call(next_token_call(request.prompt, wanted=known.wanted, model=model))
         tally.add(root)
         prompt = root.prompt_ids[0]
         if prompt is not None and _joins(prompt, known):
@@ -100,14 +100,14 @@ def score(request: ScoreRequest, *, model: str, memory: PathMemory, delivery: De
             root = None
     if root is None:
         # The tail told nothing certain: read the whole texts.
-        known = yield from _tokenized(request.prompt, request.continuations, model, delivery, tally)
+        known = yield from _tokenized(request.prompt, request.continuations, model, dispatch, tally)
     if not memory.no_next_tokens:
-        found = yield from _walk(known, root, model, delivery, tally)
+        found = yield from _walk(known, root, model, dispatch, tally)
         if found is not None:
             return tally.scores(found, "token_path/next_token")
         memory.no_next_tokens = True
     whole = [known.base + path for path in known.paths]
-    answer = yield from delivery.call(path_call(whole, model=model))
+    answer = yield from dispatch.call(path_call(whole, model=model))
     tally.add(answer)
     sums = [answer.logprob(n, path) for n, path in enumerate(known.paths)]
     return tally.scores(sums, "token_path/prompt_logprobs")
@@ -135,19 +135,19 @@ def _joins(prompt: Tokens, tail: Paths) -> bool:
 
 
 def _tokenized(
-    text: str, continuations: Sequence[str], model: str, delivery: Delivery, tally: "_Tally"
+    text: str, continuations: Sequence[str], model: str, dispatch: Dispatch, tally: "_Tally"
 ) -> GuardFlow[Paths]:
-    prompt = yield from delivery.call(tokenize_call(text, model=model))
+    prompt = yield from dispatch.call(tokenize_call(text, model=model))
     whole: list[Tokens] = []
     for continuation in continuations:
-        tokens = yield from delivery.call(tokenize_call(text + continuation, model=model))
+        tokens = yield from dispatch.call(tokenize_call(text + continuation, model=model))
         whole.append(tokens)
     tally.requests += 1 + len(whole)
     return paths_of(prompt, whole)
 
 
 def _walk(
-    paths: Paths, root: NextTokens | None, model: str, delivery: Delivery, tally: "_Tally"
+    paths: Paths, root: NextTokens | None, model: str, dispatch: Dispatch, tally: "_Tally"
 ) -> GuardFlow[list[float] | None]:
     """The sum along each path, or ``None`` where the server does not say what was asked."""
     steps: dict[Tokens, dict[TokenId, float]] = {}
@@ -156,7 +156,7 @@ def _walk(
         steps[()] = root.logprobs[0]
     if nodes:
         prompts = [paths.base + node for node in nodes]
-        answer = yield from delivery.call(next_token_call(prompts, wanted=paths.wanted, model=model))
+        answer = yield from dispatch.call(next_token_call(prompts, wanted=paths.wanted, model=model))
         tally.add(answer)
         steps |= dict(zip(nodes, answer.logprobs, strict=True))
     sums = []

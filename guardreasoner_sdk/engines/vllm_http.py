@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, run_flow
 from guardreasoner_sdk.engines._completions import generation_call, models_call
-from guardreasoner_sdk.engines._delivery import Delivery, Endpoints
+from guardreasoner_sdk.engines._dispatch import Dispatch, Endpoints
 from guardreasoner_sdk.engines._scoring import PathMemory, score
 from guardreasoner_sdk.errors import (
     CannotJudgeError,
@@ -198,7 +198,7 @@ class VLLMServer:
             return error
 
     def _flow(self, request: TextRequest, deadline: float | None) -> GuardFlow[TextResult]:
-        delivery = Delivery(
+        dispatch = Dispatch(
             wire=self._wire,
             endpoints=self._endpoints,
             max_retries=self._max_retries,
@@ -207,13 +207,13 @@ class VLLMServer:
         )
         model = self._model
         if model is None:
-            model = self._model = yield from self._served_model(delivery)
+            model = self._model = yield from self._served_model(dispatch)
         if isinstance(request, GenerationRequest):
-            return (yield from delivery.call(generation_call(request, model=model)))
-        return (yield from score(request, model=model, memory=self._memory, delivery=delivery))
+            return (yield from dispatch.call(generation_call(request, model=model)))
+        return (yield from score(request, model=model, memory=self._memory, dispatch=dispatch))
 
-    def _served_model(self, delivery: Delivery) -> GuardFlow[str]:
-        names = yield from delivery.call(models_call())
+    def _served_model(self, dispatch: Dispatch) -> GuardFlow[str]:
+        names = yield from dispatch.call(models_call())
         if len(names) > 1:
             raise ModelNotFoundError(
                 f"{self._endpoints.names[0]} serves {len(names)} models: {', '.join(names[:10])}. "

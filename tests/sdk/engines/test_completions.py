@@ -18,7 +18,7 @@ from guardreasoner_sdk.engines._completions import (
     read_stream,
     tokenize_call,
 )
-from guardreasoner_sdk.engines._delivery import Reply
+from guardreasoner_sdk.engines._dispatch import Reply
 from guardreasoner_sdk.errors import BadEngineResponseError, CannotJudgeError
 from guardreasoner_sdk.ports import Generation, GenerationRequest
 

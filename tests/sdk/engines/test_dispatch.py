@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardreasoner_sdk._drive import run_flow
-from guardreasoner_sdk.engines._delivery import (
+from guardreasoner_sdk.engines._dispatch import (
     MAX_BACKOFF_SECONDS,
     Call,
-    Delivery,
+    Dispatch,
     Endpoint,
     Endpoints,
     Reply,
@@ -63,16 +63,16 @@ class ScriptedWire:
         return ScriptedEffect(None)
 
 
-def deliver(
+def send(
     wire: ScriptedWire, *, endpoints: Endpoints | None = None, max_retries: int = 3, deadline: float = FAR
 ) -> bytes:
-    delivery = Delivery(
+    dispatch = Dispatch(
         wire=wire,  # type: ignore[arg-type]
         endpoints=endpoints or Endpoints(["http://one"]),
         max_retries=max_retries,
         deadline=deadline,
     )
-    return run_flow(delivery.call(Call(path="/x", decode=lambda reply: reply.body)))
+    return run_flow(dispatch.call(Call(path="/x", decode=lambda reply: reply.body)))
 
 
 def down() -> EngineUnavailableError:
@@ -85,7 +85,7 @@ def silent() -> EngineTimeoutError:
 
 def test_a_server_that_recovers_is_asked_again_after_growing_pauses() -> None:
     wire = ScriptedWire([down(), Reply(503, {}, b""), down(), FINE])
-    assert deliver(wire) == b"fine"
+    assert send(wire) == b"fine"
     assert len(wire.pauses) == 3
     assert wire.pauses[0] < wire.pauses[2]
 
@@ -93,20 +93,20 @@ def test_a_server_that_recovers_is_asked_again_after_growing_pauses() -> None:
 def test_patience_ends_after_max_retries_and_says_how_often_it_was_tried() -> None:
     wire = ScriptedWire([down() for _ in range(9)])
     with pytest.raises(EngineUnavailableError, match="3 attempts"):
-        deliver(wire, max_retries=2)
+        send(wire, max_retries=2)
     assert len(wire.asked) == 3
 
 
 def test_a_refusal_is_not_tried_again_nor_elsewhere() -> None:
     wire = ScriptedWire([Reply(401, {}, b""), FINE])
     with pytest.raises(EngineAuthError):
-        deliver(wire, endpoints=Endpoints(["http://one", "http://two"]))
+        send(wire, endpoints=Endpoints(["http://one", "http://two"]))
     assert len(wire.asked) == 1
 
 
 def test_retry_after_is_waited_for() -> None:
     wire = ScriptedWire([Reply(429, {"retry-after": "42"}, b""), FINE])
-    assert deliver(wire) == b"fine"
+    assert send(wire) == b"fine"
     assert wire.pauses == [42.0]
 
 
@@ -115,15 +115,15 @@ def test_no_pause_reaches_beyond_the_deadline() -> None:
 
     wire = ScriptedWire([Reply(503, {"retry-after": "42"}, b""), FINE])
     with pytest.raises(EngineUnavailableError):
-        deliver(wire, deadline=time.monotonic() + 41)
+        send(wire, deadline=time.monotonic() + 41)
     assert wire.pauses == []
 
 
 def test_the_next_server_is_asked_without_a_pause_and_stays_in_use() -> None:
     endpoints = Endpoints(["http://one", "http://two"])
     wire = ScriptedWire([down(), FINE, FINE])
-    deliver(wire, endpoints=endpoints)
-    deliver(wire, endpoints=endpoints)
+    send(wire, endpoints=endpoints)
+    send(wire, endpoints=endpoints)
     assert wire.asked == ["http://one/v1", "http://two/v1", "http://two/v1"]
     assert wire.pauses == []
 
@@ -152,16 +152,16 @@ def test_when_all_are_aside_the_one_that_returns_first_is_asked() -> None:
 
 def test_a_silent_server_is_replaced_but_not_asked_again() -> None:
     wire = ScriptedWire([silent(), FINE])
-    assert deliver(wire, endpoints=Endpoints(["http://one", "http://two"])) == b"fine"
+    assert send(wire, endpoints=Endpoints(["http://one", "http://two"])) == b"fine"
     alone = ScriptedWire([silent(), FINE])
     with pytest.raises(EngineTimeoutError):
-        deliver(alone)
+        send(alone)
 
 
 def test_all_silent_servers_are_asked_once_each() -> None:
     wire = ScriptedWire([silent(), silent(), silent(), FINE])
     with pytest.raises(EngineTimeoutError):
-        deliver(wire, endpoints=Endpoints(["http://one", "http://two", "http://three"]))
+        send(wire, endpoints=Endpoints(["http://one", "http://two", "http://three"]))
     assert wire.asked == ["http://one/v1", "http://two/v1", "http://three/v1"]
 
 
@@ -170,9 +170,9 @@ def test_a_reply_that_is_not_the_protocol_is_tried_again_and_located() -> None:
         raise BadEngineResponseError("the reply is not JSON")
 
     wire = ScriptedWire([FINE, FINE])
-    delivery = Delivery(wire=wire, endpoints=Endpoints(["http://one"]), max_retries=1, deadline=FAR)  # type: ignore[arg-type]
+    dispatch = Dispatch(wire=wire, endpoints=Endpoints(["http://one"]), max_retries=1, deadline=FAR)  # type: ignore[arg-type]
     with pytest.raises(BadEngineResponseError, match="http://one/v1: the reply is not JSON"):
-        run_flow(delivery.call(Call(path="/x", decode=decode)))
+        run_flow(dispatch.call(Call(path="/x", decode=decode)))
     assert len(wire.asked) == 2
 
 

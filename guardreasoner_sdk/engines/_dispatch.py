@@ -144,7 +144,7 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Dispatch:
     """Sends calls until one succeeds, an error is final, or time or patience is out.
 
     Attributes:
