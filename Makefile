@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 VENV_VLLM := .venv-vllm
 VENV_TRAIN := .venv-train
-PIP := -m pip --disable-pip-version-check --no-input install --quiet
+PIP := -m pip --disable-pip-version-check --no-input install -qq
 
 # A looser request for torch, made while none is installed, brings several GB of CUDA packages.
 TORCH := torch==2.13.0
