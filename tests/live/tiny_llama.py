@@ -103,6 +103,7 @@ def make_model(
     width: int = 256,
     positions: int = 8192,
     seed: int = 0,
+    ends: bool = True,
 ) -> Path:
     """Save a tiny Llama (float32) and its tokeniser into `directory`, made if missing, and return it.
 
@@ -113,6 +114,8 @@ def make_model(
         width: size of the hidden states, a multiple of 64 (the size of a head).
         positions: longest input and output together, in tokens.
         seed: of the random weights.
+        ends: whether the end token may be the likeliest. If not, a greedy text goes on until its limit, for
+            tests that need a request to be under way.
     """
     tokenizer = make_tokenizer(labels=labels)
     config = LlamaConfig(
@@ -133,6 +136,9 @@ def make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
+    if not ends:
+        with torch.no_grad():
+            model.lm_head.weight[tokenizer.eos_token_id] = 0.0
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory)
     tokenizer.model_max_length = positions

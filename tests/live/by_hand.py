@@ -1,0 +1,47 @@
+"""What a model says by its own logits: plain transformers, one text at a time and without a cache."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+@lru_cache(maxsize=4)
+def _loaded(model: Path) -> tuple[Any, Any]:
+    return (
+        AutoTokenizer.from_pretrained(model),
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval(),
+    )
+
+
+def path_logprobs(model: Path, prompt: str, continuations: Sequence[str]) -> list[float]:
+    """The log-probability of each continuation: of its tokens after those it shares with the prompt."""
+    tokenizer, network = _loaded(model)
+    texts = [tokenizer(text).input_ids for text in (prompt, *(prompt + end for end in continuations))]
+    start = next(
+        (n for n, tokens in enumerate(zip(*texts, strict=False)) if len(set(tokens)) > 1), len(texts[0])
+    )
+    sums = []
+    for ids in texts[1:]:
+        with torch.no_grad():
+            logprobs = torch.log_softmax(network(torch.tensor([ids])).logits[0].double(), dim=-1)
+        sums.append(sum(float(logprobs[at - 1, ids[at]]) for at in range(start, len(ids))))
+    return sums
+
+
+def greedy(model: Path, prompt: str, tokens: int) -> str:
+    """The likeliest text, token by token."""
+    tokenizer, network = _loaded(model)
+    ids = tokenizer(prompt).input_ids
+    new: list[int] = []
+    with torch.no_grad():
+        while len(new) < tokens:
+            token = int(network(torch.tensor([ids + new])).logits[0, -1].argmax())
+            if token == tokenizer.eos_token_id:
+                break
+            new.append(token)
+    text: str = tokenizer.decode(new)
+    return text
