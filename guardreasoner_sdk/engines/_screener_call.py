@@ -80,7 +80,9 @@ class ScreenerCall:
             if wanted >= workers:
                 break
             wanted += _sequences(request)
-        self._workers = wanted = min(wanted, workers)
+        if self._requests:  # a request with nothing to judge has to be looked at, too
+            wanted = max(1, min(wanted, workers))
+        self._workers = wanted
         for _ in range(wanted):
             self._submit(self)
         if not wanted:

@@ -5,9 +5,10 @@ it. Every token of a request, and every token of a response, is in some window; 
 *beside* a response is cut, to its first tokens.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 from guardreasoner_sdk.engines._screener_files import ScreenerConfig
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CHUNK_CHARS = 8_192
 """How much text is tokenized at once: some 2,000 tokens, a few milliseconds."""
+
+WORD_CHARS = 96
+"""BERT tokenizers give up on longer words (at 100 characters)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class WindowReader:
         config: sizes.
 
     Raises:
-        ValueError: the tokenizer has no ``[CLS]`` or ``[SEP]``.
+        ValueError: the tokenizer lacks ``[CLS]``, ``[SEP]`` or ``[UNK]``.
     """
 
     def __init__(self, tokenizer: "Tokenizer", config: ScreenerConfig) -> None:
@@ -56,7 +60,7 @@ class WindowReader:
         self._size = config.max_tokens
         self._overlap = config.overlap_tokens
         self._head = config.max_prompt_tokens_in_pair
-        self._cls, self._sep = self._id("[CLS]"), self._id("[SEP]")
+        self._cls, self._sep, self._unknown = self._id("[CLS]"), self._id("[SEP]"), self._id("[UNK]")
 
     def _id(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
@@ -96,18 +100,56 @@ class WindowReader:
     def _ids(self, text: str) -> Iterator[list[int]]:
         """Token ids, chunk by chunk."""
         for chunk in chunks(text, CHUNK_CHARS):
-            yield self._tokenizer.encode(chunk, add_special_tokens=False).ids
+            encoding = self._tokenizer.encode(chunk, add_special_tokens=False)
+            ids = encoding.ids
+            if self._unknown in ids:
+                ids = []
+                for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+                    ids += self._inside(chunk[start:end]) if token == self._unknown else [token]
+            yield ids
+
+    def _inside(self, word: str) -> list[int]:
+        """What can be read of an unknown word.
+
+        To a word-piece tokenizer a whole word is unknown when one character of it is (an emoji, say), or when
+        it is very long. Words joined by such characters would go unread: ``how🙂to🙂…`` is one "word".
+        """
+        unreadable = {character for character in set(word) if self._plain(character) == [self._unknown]}
+        ids: list[int] = []
+        for unknown, run in groupby(word, key=unreadable.__contains__):
+            if unknown:
+                ids.append(self._unknown)
+            else:
+                text = "".join(run)
+                for start in range(0, len(text), WORD_CHARS):
+                    ids += self._piece(text[start : start + WORD_CHARS])
+        return ids
+
+    def _piece(self, text: str) -> list[int]:
+        ids = self._plain(text)
+        if ids != [self._unknown] or len(text) == 1:
+            return ids
+        half = len(text) // 2
+        return self._piece(text[:half]) + self._piece(text[half:])
+
+    def _plain(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+_BREAKS = (
+    # White space and punctuation, which BERT tokenizers never join to a word: to cut here changes no token.
+    re.compile(r"(?s).*([ \t\n\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000!-/:-@\[-`{-~])"),
+    # Where there is none, at least no letters are parted.
+    re.compile(r"(?s).*(\W)"),
+)
 
 
 def chunks(text: str, size: int) -> Iterator[str]:
-    """Cut a text into pieces of at most `size` characters, before white space wherever there is any.
-
-    BERT tokenizers never join what white space parts, so such a cut changes no token.
-    """
+    """Cut a text into pieces of at most `size` characters, between words if there is any way to."""
     start = 0
     while len(text) - start > size:
-        end = max(text.rfind(space, start + 1, start + size + 1) for space in " \n\t\r")
-        end = end if end > start else start + size
+        found = (cut.match(text, start + 1, start + size + 1) for cut in _BREAKS)
+        end = next((match.start(1) for match in found if match), start + size)
         yield text[start:end]
         start = end
     yield text[start:]
