@@ -64,7 +64,7 @@ _ANSWERS_START = re.compile(
     r"^(?:[#* \t]*Answers\b[ \t:*]*$|[ \t]*The ground truth is\b)", re.IGNORECASE | re.MULTILINE
 )
 _SENTENCE_END = re.compile(r"[.!?][\"')\]*]*(?=\s|$)|\n")
-_BARE_LINE = re.compile(r"\s*(?:#[^:]*:?|-{3,})")
+_BARE_LINE = re.compile(r"\s*(?:#[^:]*:?|-{3,})?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,12 @@ def reasoning_part(text: str, *, whole: bool) -> str:
     end = min((found.start() for found in ends if found), default=len(text))
     if end == len(text) and not whole:
         end = max((found.end() for found in _SENTENCE_END.finditer(text)), default=0)
-    text = text[:end].rstrip()
-    while _BARE_LINE.fullmatch(text, text.rfind("\n") + 1):
-        text = text[: text.rfind("\n") + 1].rstrip()
-    return text
+    while end > heading.start():
+        line = text.rfind("\n", 0, end) + 1
+        if not _BARE_LINE.fullmatch(text, line, end):
+            return text[:end].rstrip()
+        end = line - 1
+    return ""
 
 
 def _states_a_label(block: re.Match[str]) -> bool:

@@ -123,6 +123,7 @@ _LOOK_ALIKES: Final[Mapping[str, str]] = {
     # ones that UTS 39 of Unicode lists, and a few more). One case is enough where case folding gives the
     # other; compatibility forms and accents need no entry, since they are decomposed.
     "a": "ɑαаᎪᗅᴀ⍺ⲁꓮ\U000102a0\U00016f40",
+    "b": "ƀɓβвьᏴᴃʙꓐ\U00010301",
     "c": "ƈϲϹсᏟᴄⲥꓚ\U000102a2\U00010302\U00010415\U0001043d\U0001051c\U000118e9\U000118f2\U0001f74c",
     "d": "đɖɗԁᎠᏧᑯᗞᗪᴅꓒꓓ",
     "e": "ɇɛεеєҽᎬᴇ℮⋿ⴹꓰꬲ\U00010286\U000118a6\U000118ae",
