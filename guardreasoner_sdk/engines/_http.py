@@ -12,7 +12,8 @@ from typing import Final, Generic, TypeVar
 import httpx
 
 from guardreasoner_sdk.engines._dispatch import Call, Endpoint, Reply
-from guardreasoner_sdk.engines._httpcore import Patience, PatientTransport, patience
+from guardreasoner_sdk.engines._pool import AsyncPooledTransport, PooledTransport, PoolOptions
+from guardreasoner_sdk.engines._sockets import Patience, patience
 from guardreasoner_sdk.errors import (
     BadEngineResponseError,
     CannotJudgeError,
@@ -27,7 +28,8 @@ T = TypeVar("T")
 LARGEST_BODY: Final = 64 * 1024 * 1024
 """Bytes of a reply beyond which reading is given up: an answer of 2,048 tokens has a few thousand."""
 
-_KEEPALIVE_SECONDS: Final = 30.0
+# vLLM closes a connection that was idle for 5 s: one that is about to be closed is not used again.
+_KEEPALIVE_SECONDS: Final = 4.0
 _CLOCK_SLACK: Final = 0.05
 
 FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
@@ -50,10 +52,10 @@ class Wire:
 
     def __init__(self, options: HttpOptions) -> None:
         self.options: Final = options
-        self._limits = httpx.Limits(
+        self._pool_options = PoolOptions(
+            ssl_context=options.ssl_context or _default_ssl_context(),
             max_connections=options.max_connections,
-            max_keepalive_connections=options.max_connections,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
+            keepalive_seconds=_KEEPALIVE_SECONDS,
         )
         # Compressed replies are not asked for: they cost more than they save on a local network.
         self._headers = {"accept-encoding": "identity", "content-type": "application/json"}
@@ -94,11 +96,7 @@ class Wire:
         with self._lock:
             self.check_open()
             if self._client is None:
-                transport = PatientTransport(
-                    ssl_context=self._ssl_context(),
-                    max_connections=self.options.max_connections,
-                    keepalive_seconds=_KEEPALIVE_SECONDS,
-                )
+                transport = PooledTransport(self._pool_options)
                 self._client = httpx.Client(transport=transport, headers=self._headers, timeout=self._timeout)
             return self._client
 
@@ -111,9 +109,8 @@ class Wire:
                 return self._async[loop][0]
             for dead in [other for other in self._async if other.is_closed()]:
                 del self._async[dead]
-            client = httpx.AsyncClient(
-                verify=self._ssl_context(), headers=self._headers, timeout=self._timeout, limits=self._limits
-            )
+            transport = AsyncPooledTransport(self._pool_options)
+            client = httpx.AsyncClient(transport=transport, headers=self._headers, timeout=self._timeout)
             keeper = self._keep(loop, client)
             self._async[loop] = (client, keeper)
         await anext(keeper)
@@ -160,9 +157,6 @@ class Wire:
         if mine is not None:
             await mine[1].aclose()
         await asyncio.to_thread(self.close)
-
-    def _ssl_context(self) -> ssl.SSLContext:
-        return self.options.ssl_context or _default_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A transport for httpx whose blocking reads and writes end at a deadline of the whole call.
+"""Sockets whose blocking reads and writes end at a deadline of the whole call.
 
 httpx has time-outs for single operations only: a server that sends one byte a second never trips them. Its
 async client can be put under `asyncio.timeout`; for the sync client the sockets themselves have to know. They
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpcore
-import httpx
 
 _LOOK_UP_SECONDS = 0.5
 
@@ -50,63 +49,9 @@ def patience(of_this_call: Patience) -> Iterator[None]:
         _PATIENCE.reset(token)
 
 
-class PatientTransport(httpx.BaseTransport):
-    """One pool of connections whose operations heed the `patience` of the thread that runs them."""
+class PatientBackend(httpcore.NetworkBackend):
+    """Connects sockets that heed the `patience` of the thread that uses them."""
 
-    def __init__(
-        self, *, ssl_context: ssl.SSLContext, max_connections: int, keepalive_seconds: float
-    ) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context,
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=keepalive_seconds,
-            network_backend=_PatientBackend(),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; see `httpx.BaseTransport`."""
-        assert isinstance(request.stream, httpx.SyncByteStream)
-        url = request.url
-        with _as_httpx():
-            reply = self._pool.handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=httpcore.URL(
-                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                    ),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        assert isinstance(reply.stream, Iterable)
-        return httpx.Response(
-            status_code=reply.status,
-            headers=reply.headers,
-            stream=_Stream(reply),
-            extensions=reply.extensions,
-        )
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._pool.close()
-
-
-class _Stream(httpx.SyncByteStream):
-    def __init__(self, reply: httpcore.Response) -> None:
-        self._reply = reply
-
-    def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
-            yield from self._reply.iter_stream()
-
-    def close(self) -> None:
-        with _as_httpx():
-            self._reply.close()
-
-
-class _PatientBackend(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._inner = httpcore.SyncBackend()
 
@@ -118,7 +63,7 @@ class _PatientBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(timeout)
+        left = time_left(timeout)
         if left <= 0:
             raise httpcore.ConnectTimeout("the deadline passed")
         stream = self._inner.connect_tcp(host, port, left, local_address, socket_options)
@@ -135,14 +80,14 @@ class _PatientStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         while True:
-            left = _left(end - time.monotonic())
+            left = time_left(end - time.monotonic())
             if left <= 0:
                 raise httpcore.ReadTimeout("no answer in time")
             with contextlib.suppress(httpcore.ReadTimeout):
                 return self._inner.read(max_bytes, min(left, _LOOK_UP_SECONDS))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        left = _left(timeout)
+        left = time_left(timeout)
         if left <= 0:
             raise httpcore.WriteTimeout("the deadline passed")
         self._inner.write(buffer, left)
@@ -153,7 +98,7 @@ class _PatientStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _left(timeout)
+        left = time_left(timeout)
         if left <= 0:
             raise httpcore.ConnectTimeout("the deadline passed")
         return _PatientStream(self._inner.start_tls(ssl_context, server_hostname, left))
@@ -162,17 +107,8 @@ class _PatientStream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
-def _left(timeout: float | None) -> float:
+def time_left(timeout: float | None) -> float:
+    """Seconds that an operation of the call in this thread may take."""
     limit = float("inf") if timeout is None else timeout
     call = _PATIENCE.get(None)
     return limit if call is None else min(limit, call.left())
-
-
-@contextlib.contextmanager
-def _as_httpx() -> Iterator[None]:
-    """Raise httpcore's errors as those of httpx, which have the same names."""
-    try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__, httpx.TransportError)
-        raise kind(str(error)) from error
