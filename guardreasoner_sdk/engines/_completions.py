@@ -182,6 +182,11 @@ def models_call() -> Call[tuple[str, ...]]:
     return Call(path="/v1/models", method="GET", decode=_read_models)
 
 
+def health_call() -> Call[bool]:
+    """Ask whether the server is up. Its answer is a status alone."""
+    return Call(path="/health", method="GET", decode=lambda reply: True)
+
+
 def _read_tokens(reply: Reply) -> tuple[TokenId, ...]:
     tokens = _token_ids(_object(reply.body).get("tokens"))
     if tokens is None:

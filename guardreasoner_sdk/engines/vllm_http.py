@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, run_flow
-from guardreasoner_sdk.engines._completions import generation_call, models_call
+from guardreasoner_sdk.engines._completions import generation_call, health_call, models_call
 from guardreasoner_sdk.engines._dispatch import Dispatch, Endpoints
 from guardreasoner_sdk.engines._scoring import PathMemory, score
 from guardreasoner_sdk.errors import (
@@ -159,6 +159,30 @@ class VLLMServer:
                 group.create_task(work())
         return _whole(results)
 
+    def models(self) -> tuple[str, ...]:
+        """The names under which the first server that works has models.
+
+        A single one is from then on what a server without `model` is asked for, and stands in `info`.
+
+        Raises:
+            CannotJudgeError: no server told, of the kind that fits.
+        """
+        names = run_flow(self._dispatch(None).call(models_call()))
+        if self._model is None and len(names) == 1:
+            self._model = names[0]
+        return names
+
+    def healthy(self) -> bool:
+        """Whether a server says that it is up. While it loads a model it does not.
+
+        Raises:
+            GuardClosedError: after `close`.
+        """
+        try:
+            return run_flow(self._dispatch(None).call(health_call()))
+        except CannotJudgeError:
+            return False
+
     def close(self) -> None:
         """End what is in flight and close the connections. Idempotent."""
         self._wire.close()
@@ -197,14 +221,17 @@ class VLLMServer:
         except CannotJudgeError as error:
             return error
 
-    def _flow(self, request: TextRequest, deadline: float | None) -> GuardFlow[TextResult]:
-        dispatch = Dispatch(
+    def _dispatch(self, deadline: float | None) -> Dispatch:
+        return Dispatch(
             wire=self._wire,
             endpoints=self._endpoints,
             max_retries=self._max_retries,
             deadline=time.monotonic() + self._timeout if deadline is None else deadline,
             secret=self._secret,
         )
+
+    def _flow(self, request: TextRequest, deadline: float | None) -> GuardFlow[TextResult]:
+        dispatch = self._dispatch(deadline)
         model = self._model
         if model is None:
             model = self._model = yield from self._served_model(dispatch)
