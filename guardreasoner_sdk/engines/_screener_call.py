@@ -129,7 +129,7 @@ class ScreenerCall:
                 f"({tally.tokens:,} tokens so far): allow more time or screen less text"
             )
         return Classification(
-            probabilities=dict(tally.probabilities),
+            probabilities={task: tally.probabilities[task] for task in Task if task in tally.probabilities},
             windows=max(tally.windows.values(), default=1),
             tokens=tally.tokens,
         )

@@ -1,8 +1,9 @@
 """The embedded screener's runtime: a small encoder on the CPU, through onnxruntime.
 
-Every window is run alone, as a batch of one. An int8 network quantizes its activations over the whole batch,
-so that texts run together would change each other's scores; and on a CPU a batch saves next to nothing.
-Windows are run side by side instead, each on a core of its own.
+Every window is run alone, as a batch of one. A network quantized by onnxruntime's dynamic int8 scales its
+activations over the whole batch, so that texts run together, and padding, would change each other's scores;
+and on a CPU a batch saves next to nothing (`benchmarks/screener.py`). Windows are run side by side instead,
+each on a core of its own.
 """
 
 import asyncio
