@@ -1,13 +1,14 @@
 """From what a caller gives to what a judge is asked."""
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from guardreasoner_sdk.context import Exchange, select
 from guardreasoner_sdk.conversation import Conversation
-from guardreasoner_sdk.errors import ConfigError, EmptyInputError, InputError
+from guardreasoner_sdk.errors import ConfigError, EmptyInputError, InputError, InvalidTextError
 from guardreasoner_sdk.judging import Judge, JudgeOptions
 from guardreasoner_sdk.labels import REQUEST_TASKS, RESPONSE_TASKS, Depth, Task
 from guardreasoner_sdk.policy import Policy, Stage
@@ -55,11 +56,13 @@ class Requests:
             ConfigError: a task that the judge does not answer.
         """
         known = self._judge.tasks
-        if tasks is not None and (not tasks or not tasks <= known):
-            raise ConfigError(
-                f"tasks is {sorted(tasks)!r}; this guard's {self._judge.name} answers "
-                f"{', '.join(sorted(known))}"
-            )
+        if tasks is not None:
+            tasks = _tasks(tasks)
+            if not tasks or not tasks <= known:
+                raise ConfigError(
+                    f"tasks is {sorted(tasks)!r}; this guard's {self._judge.name} answers "
+                    f"{', '.join(sorted(known))}"
+                )
         exchange = self._select(source, response)
         applicable = _applicable(known if tasks is None else tasks, exchange)
         if tasks and not applicable:
@@ -70,7 +73,16 @@ class Requests:
         return Asked(exchange, applicable)
 
     def ask_each(self, sources: Sequence[object], tasks: frozenset[Task] | None) -> list[Asked | InputError]:
-        """What is to be judged of each source, or why it cannot be."""
+        """What is to be judged of each source, or why it cannot be.
+
+        Raises:
+            InvalidTextError: a single source; its characters or keys would be judged one by one.
+        """
+        if isinstance(sources, (str, bytes, Mapping, Conversation)):
+            raise InvalidTextError(
+                f"a batch is a list of sources, and this is one {type(sources).__name__}: "
+                "put it into a list, or use screen"
+            )
         asked: list[Asked | InputError] = []
         for source in sources:
             try:
@@ -91,8 +103,11 @@ class Requests:
         """The options of a call. A batch has no deadline but its own.
 
         Raises:
-            ConfigError: a value out of range.
+            ConfigError: a name that is none, or a value out of range.
         """
+        for name in how:  # a misspelt response= must not leave the response unjudged
+            if name not in ScreenOptions.__annotations__:
+                raise _unknown(name)
         settings = self._settings
         seconds = how.get("deadline", None if batch else settings.deadline)
         if seconds is not None and not seconds > 0:
@@ -106,7 +121,10 @@ class Requests:
         return JudgeOptions(
             depth=_depth(how.get("depth", settings.depth)),
             max_reasoning_tokens=budget,
-            deadline=None if seconds is None else time.monotonic() + seconds,
+            # Longer than any clock can wait for is no deadline.
+            deadline=None
+            if seconds is None or seconds > threading.TIMEOUT_MAX / 2
+            else time.monotonic() + seconds,
             scores=settings.scores,
         )
 
@@ -124,6 +142,22 @@ class Requests:
 
 def _applicable(tasks: frozenset[Task], exchange: Exchange) -> frozenset[Task]:
     return tasks if exchange.response is not None else tasks - RESPONSE_TASKS
+
+
+def _tasks(value: object) -> frozenset[Task]:
+    try:
+        return frozenset(Task(task) for task in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"tasks is {value!r}; it must be a set of {', '.join(Task)}") from error
+
+
+def _unknown(name: str) -> ConfigError:
+    from guardreasoner_sdk._settings_sources import did_you_mean
+
+    names = ("response", *ScreenOptions.__annotations__)
+    return ConfigError(
+        f"there is no option {name!r}{did_you_mean(name, names) or '; there are ' + ', '.join(names)}"
+    )
 
 
 def _depth(value: Depth | str) -> Depth:

@@ -343,6 +343,34 @@ def test_a_deadline_that_is_none_is_refused(seconds: float) -> None:
         guard().screen("hello", deadline=seconds)
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e10])
+def test_a_deadline_beyond_any_clock_is_no_deadline(seconds: float) -> None:
+    with Guard(cache="off") as embedded:
+        assert label(embedded.screen("hello", deadline=seconds)) is Label.UNHARMFUL
+
+
+def test_a_misspelt_option_is_an_error_and_does_not_leave_the_response_unjudged() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'response'"):
+        guard().screen("hello", reponse="HARM")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("tasks", [{HARM}, [HARM], ["prompt_harm"]])
+def test_tasks_may_come_in_any_collection(tasks: object) -> None:
+    assert set(guard().screen("a", response="b", tasks=tasks).findings) == {HARM}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tasks", ["prompt_harm", [3], 3])
+def test_tasks_that_are_none_are_an_error(tasks: object) -> None:
+    with pytest.raises(ConfigError, match="tasks"):
+        guard().screen("a", tasks=tasks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", ["HARM", {"role": "user", "content": "HARM"}])
+def test_a_single_source_is_not_taken_apart_as_a_batch(source: object) -> None:
+    with pytest.raises(InvalidTextError, match="put it into a list"):
+        guard().screen_batch(source)  # type: ignore[call-overload]
+
+
 def test_many_threads_share_a_guard() -> None:
     made = Guard(judge=Screener(classifier()))
     texts = ["HARM" if n % 3 == 0 else f"text {n % 7}" for n in range(200)]
