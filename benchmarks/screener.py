@@ -55,7 +55,7 @@ guard.screen_batch([f"{n} loaves of bread, please. " * 8 for n in range(100)])
 guard.screen("A very long walk along the river. " * 1000)
 print(seconds, processor, after_one, resident() if sys.platform == "linux" else 0.0)
 """
-"""A fresh process: seconds and processor seconds to the first verdict, MB resident then and after more work."""
+"""A fresh process: seconds and processor seconds to the first verdict; MB resident then and later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,10 +145,10 @@ def test_a_word_anywhere_in_a_response_is_read(
     assert one(engine, request).probabilities[Task.RESPONSE_HARM] > 0.9
 
 
-@pytest.mark.parametrize("where", [0, 1_638, 1_639, 20_000, 39_999])
+@pytest.mark.parametrize("where", [0, 1_637, 1_638, 1_639, 5_999])
 @pytest.mark.parametrize("space", [" ", "\n", "", "\u3000", "🙂"])
 def test_a_word_anywhere_in_a_very_long_text_is_read(engine: OnnxClassifier, where: int, space: str) -> None:
-    words = ["." if space == "" else "word"] * 40_000
+    words = ["." if space == "" else "word"] * 6_000
     words[where] = "bomb"
     assert harm(one(engine, ask(space.join(words))))
 
