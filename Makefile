@@ -11,11 +11,11 @@ PIP := -m pip --disable-pip-version-check --no-input install -qq
 # A looser request for torch, made while none is installed, brings several GB of CUDA packages.
 TORCH := torch==2.13.0
 
-SOURCES := guardreasoner_sdk integrations trainer tests examples benchmarks
 BENCHMARKS := $(wildcard benchmarks/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env env-vllm env-train test test-full lint format types layers screener benchmarks clean
+.PHONY: help demo env env-vllm env-train test test-full lint format types layers screener benchmarks \
+	clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -2,9 +2,9 @@
 
     python tests/run_all.py [--full]
 
-A failing check does not keep the later ones from running. The last line counts all tests; a check that is no
-test (lint, types, layers) counts as one. Test files that begin by asking for torch, and those in `tests/live`,
-run in the vLLM environment, which has it; all others in the light one.
+A failing check does not keep the later ones from running. The last line counts all tests; a check that is
+no test (lint, types, layers) counts as one. Test files that begin by asking for torch, and those in
+`tests/live`, run in the vLLM environment, which has it; all others in the light one.
 
 Standard library only.
 """
