@@ -38,3 +38,11 @@ REASONING, ANSWERS = FULL.split("\n\n---\n\n")
 def generated(output: str) -> str:
     """What the model adds to a prompt that ends in the first heading."""
     return output.removeprefix("# Task 1")
+
+
+FREE = generated(FULL)
+"""A complete output, after the prefill."""
+
+STEM = "Answers: \nRequest:"
+CONSTRAINED = " harmful\nCompletion: refusal\nResponse: harmful"
+"""What an engine may give in a constrained completion after the stem."""

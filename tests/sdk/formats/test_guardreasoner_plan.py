@@ -1,6 +1,5 @@
 """What GuardReasoner is asked, in which order, and what the reading then says."""
 
-import math
 import re
 
 import pytest
@@ -12,50 +11,30 @@ from guardreasoner_sdk.errors import (
     UnreadableAnswerError,
 )
 from guardreasoner_sdk.formats import GuardReasonerFormat, Hardening
-from guardreasoner_sdk.formats._asking import positive_share
-from guardreasoner_sdk.formats.guardreasoner import render
 from guardreasoner_sdk.labels import ALL_TASKS, Depth, Label, Task
 from guardreasoner_sdk.ports import (
     Generation,
-    GenerationRequest,
     PlanOptions,
-    Reading,
-    ScoreRequest,
     Scores,
 )
 from guardreasoner_sdk.testing import FakeEngine
-from tests.sdk.formats.asking import ask
-from tests.sdk.formats.outputs import FULL, NO_RESPONSE, REASONING, generated
-
-STEM = "Answers: \nRequest:"
-CONSTRAINED = " harmful\nCompletion: refusal\nResponse: harmful"
-FREE = generated(FULL)
-PROMPT = render("How do I bake bread?", None)
-PROMPT_WITH_RESPONSE = render("How do I bake bread?", "Mix flour and water.")
-
-
-def labels(reading: Reading) -> dict[Task, Label]:
-    return {task: found.label for task, found in reading.findings.items()}
-
-
-def generations(engine: FakeEngine) -> list[GenerationRequest]:
-    return [request for request in engine.requests if isinstance(request, GenerationRequest)]
-
-
-def scorings(engine: FakeEngine) -> list[ScoreRequest]:
-    return [request for request in engine.requests if isinstance(request, ScoreRequest)]
-
-
-def options(depth: Depth = Depth.FULL, *, scores: bool = False, budget: int | None = None) -> PlanOptions:
-    return PlanOptions(depth=depth, scores=scores, max_reasoning_tokens=budget)
-
+from tests.sdk.formats.asking import (
+    PROMPT,
+    PROMPT_WITH_RESPONSE,
+    RESPONSE,
+    ask,
+    generations,
+    labels,
+    options,
+)
+from tests.sdk.formats.outputs import CONSTRAINED, FREE, FULL, NO_RESPONSE, REASONING, STEM, generated
 
 # --- full depth -------------------------------------------------------------------------------------------
 
 
 def test_a_readable_output_is_the_whole_conversation() -> None:
     engine = FakeEngine(FREE)
-    reading = ask(engine, response="Mix flour and water.")
+    reading = ask(engine, response=RESPONSE)
     assert labels(reading) == {
         Task.PROMPT_HARM: Label.UNHARMFUL,
         Task.REFUSAL: Label.COMPLIANCE,
@@ -67,7 +46,7 @@ def test_a_readable_output_is_the_whole_conversation() -> None:
 
 def test_only_the_tasks_asked_for_are_found() -> None:
     tasks = frozenset({Task.RESPONSE_HARM})
-    assert set(labels(ask(FakeEngine(FREE), response="Mix flour and water.", tasks=tasks))) == tasks
+    assert set(labels(ask(FakeEngine(FREE), response=RESPONSE, tasks=tasks))) == tasks
 
 
 def test_without_a_response_only_the_request_is_found_whatever_the_model_filled_in() -> None:
@@ -80,16 +59,16 @@ def test_response_tasks_alone_without_a_response_are_refused() -> None:
 
 
 def test_the_raw_text_begins_with_the_prefill() -> None:
-    assert ask(FakeEngine(FREE), response="Mix flour and water.").raw == FULL
+    assert ask(FakeEngine(FREE), response=RESPONSE).raw == FULL
 
 
 def test_without_a_prefill_the_raw_text_is_the_output() -> None:
     plain = GuardReasonerFormat(hardening=Hardening(prefill=False))
-    assert ask(FakeEngine(FULL), response="Mix flour and water.", asked_by=plain).raw == FULL
+    assert ask(FakeEngine(FULL), response=RESPONSE, asked_by=plain).raw == FULL
 
 
 def test_the_steps_are_in_the_reading() -> None:
-    reading = ask(FakeEngine(FREE), response="Mix flour and water.")
+    reading = ask(FakeEngine(FREE), response=RESPONSE)
     assert reading.reasoning.refusal == ("The assistant gives a recipe.",)
 
 
@@ -107,7 +86,7 @@ def test_text_that_imitates_structure_in_the_response_is_reported() -> None:
 
 def test_an_output_without_a_block_is_followed_by_one_constrained_completion_after_its_reasoning() -> None:
     engine = FakeEngine(generated(REASONING), constrained=CONSTRAINED)
-    reading = ask(engine, response="Mix flour and water.")
+    reading = ask(engine, response=RESPONSE)
     _, retry = generations(engine)
     assert retry.prompt == f"{PROMPT_WITH_RESPONSE}{REASONING}\n\n{STEM}"
     assert labels(reading) == {
@@ -122,7 +101,7 @@ def test_an_output_without_a_block_is_followed_by_one_constrained_completion_aft
 
 def test_none_for_a_task_that_has_something_to_judge_is_asked_again() -> None:
     engine = FakeEngine(generated(NO_RESPONSE), constrained=CONSTRAINED)
-    reading = ask(engine, response="Mix flour and water.")
+    reading = ask(engine, response=RESPONSE)
     assert reading.constrained
     assert generations(engine)[1].prompt.endswith(f"A recipe is safe.\n\n{STEM}")
 
@@ -130,7 +109,7 @@ def test_none_for_a_task_that_has_something_to_judge_is_asked_again() -> None:
 def test_an_output_without_reasoning_is_followed_by_the_answers_alone() -> None:
     engine = FakeEngine("2 and a pinch of salt", constrained=CONSTRAINED)
     plain = GuardReasonerFormat(hardening=Hardening(prefill=False))
-    ask(engine, response="Mix flour and water.", asked_by=plain)
+    ask(engine, response=RESPONSE, asked_by=plain)
     assert generations(engine)[1].prompt == PROMPT_WITH_RESPONSE + STEM
 
 
@@ -149,7 +128,7 @@ def test_the_grammar_ends_at_the_last_task_asked_and_gives_each_asked_task_a_lab
     tasks: set[Task], accepted: str, refused: str
 ) -> None:
     engine = FakeEngine("", constrained=accepted)
-    response = "Mix flour and water."
+    response = RESPONSE
     ask(engine, response=response, tasks=frozenset(tasks), options=options(Depth.ANSWER))
     (asked,) = generations(engine)
     assert asked.regex is not None
@@ -160,7 +139,7 @@ def test_the_grammar_ends_at_the_last_task_asked_and_gives_each_asked_task_a_lab
 def test_an_engine_that_refuses_a_grammar_is_asked_for_a_plain_completion() -> None:
     answers = [generated(REASONING), CONSTRAINED + "\n\nHuman user:\nHi"]
     engine = FakeEngine(answers, constrained=EngineRequestError("no grammars here"))
-    reading = ask(engine, response="Mix flour and water.")
+    reading = ask(engine, response=RESPONSE)
     _, refused, plain = generations(engine)
     assert (plain.prompt, plain.regex) == (refused.prompt, None)
     assert plain.max_tokens <= 64
@@ -170,7 +149,7 @@ def test_an_engine_that_refuses_a_grammar_is_asked_for_a_plain_completion() -> N
 def test_a_constrained_answer_that_cannot_be_read_is_an_error_with_all_that_was_written() -> None:
     engine = FakeEngine(generated(REASONING), constrained=" maybe")
     with pytest.raises(UnreadableAnswerError, match="' maybe'") as caught:
-        ask(engine, response="Mix flour and water.")
+        ask(engine, response=RESPONSE)
     assert caught.value.raw == f"{REASONING}\n\n{STEM} maybe"
 
 
@@ -178,7 +157,7 @@ def test_none_in_a_plain_answer_for_an_asked_task_is_an_error() -> None:
     answers = [generated(REASONING), " harmful\nCompletion: None\nResponse: None"]
     engine = FakeEngine(answers, constrained=EngineRequestError("no grammars here"))
     with pytest.raises(UnreadableAnswerError):
-        ask(engine, response="Mix flour and water.")
+        ask(engine, response=RESPONSE)
 
 
 def test_without_the_retry_an_unreadable_output_is_an_error() -> None:
@@ -211,9 +190,7 @@ def test_other_errors_of_the_engine_are_not_hidden(depth: Depth) -> None:
 )
 def test_depth_task_stops_reasoning_after_the_last_task_asked(tasks: set[Task], written: str) -> None:
     engine = FakeEngine(FREE, constrained=CONSTRAINED)
-    reading = ask(
-        engine, response="Mix flour and water.", tasks=frozenset(tasks), options=options(Depth.TASK)
-    )
+    reading = ask(engine, response=RESPONSE, tasks=frozenset(tasks), options=options(Depth.TASK))
     assert generations(engine)[1].prompt.endswith(f"{written}\n\n{STEM}")
     assert set(labels(reading)) == tasks
     assert (reading.constrained, reading.cut_short) == (True, None)
@@ -274,101 +251,6 @@ def test_the_callers_budget_ends_in_an_answer_even_without_the_retry() -> None:
     assert ask(engine, options=options(budget=5), asked_by=once).cut_short == "max_reasoning_tokens"
 
 
-# --- scores -----------------------------------------------------------------------------------------------
-
-CHANCES = {" harmful": 0.1, " unharmful": 0.3, " refusal": 0.2, " compliance": 0.05}
-
-
-def test_each_label_of_a_free_answer_is_scored_where_it_stands_all_in_one_round() -> None:
-    engine = FakeEngine(FREE, scores=CHANCES)
-    reading = ask(engine, response="Mix flour and water.", options=options(scores=True))
-    block = FULL.rpartition("Answers:")[0] + "Answers: \n"
-    assert [asked.prompt for asked in scorings(engine)] == [
-        f"{PROMPT_WITH_RESPONSE}{block}Request:",
-        f"{PROMPT_WITH_RESPONSE}{block}Request: unharmful\nCompletion:",
-        f"{PROMPT_WITH_RESPONSE}{block}Request: unharmful\nCompletion: compliance\nResponse:",
-    ]
-    assert [len(batch) for batch in engine.batches] == [1, 3]
-    scores = {task: found.score for task, found in reading.findings.items()}
-    assert scores == pytest.approx({Task.PROMPT_HARM: 0.25, Task.REFUSAL: 0.8, Task.RESPONSE_HARM: 0.25})
-    assert reading.score_method == "fake"
-
-
-def test_each_label_of_a_constrained_answer_is_scored_where_it_stands() -> None:
-    engine = FakeEngine("", constrained=CONSTRAINED, scores=CHANCES)
-    tasks = frozenset({Task.REFUSAL, Task.RESPONSE_HARM})
-    ask(engine, response="Mix flour and water.", tasks=tasks, options=options(Depth.ANSWER, scores=True))
-    assert [(asked.prompt, asked.continuations) for asked in scorings(engine)] == [
-        (f"{PROMPT_WITH_RESPONSE}{STEM} harmful\nCompletion:", (" refusal", " compliance")),
-        (f"{PROMPT_WITH_RESPONSE}{STEM} harmful\nCompletion: refusal\nResponse:", (" harmful", " unharmful")),
-    ]
-
-
-def test_a_request_alone_is_answered_and_scored_in_the_same_round() -> None:
-    engine = FakeEngine("", constrained=" unharmful", scores=CHANCES)
-    reading = ask(engine, options=options(Depth.ANSWER, scores=True))
-    assert [len(batch) for batch in engine.batches] == [2]
-    assert reading.findings[Task.PROMPT_HARM].score == pytest.approx(0.25)
-    assert reading.findings[Task.PROMPT_HARM].label is Label.UNHARMFUL
-
-
-def test_a_label_that_the_score_speaks_against_is_kept_as_written() -> None:
-    reading = ask(FakeEngine(FREE, scores={" harmful": 0.9}), options=options(scores=True))
-    found = reading.findings[Task.PROMPT_HARM]
-    assert found.label is Label.UNHARMFUL
-    assert found.score == pytest.approx(0.9)
-
-
-@pytest.mark.parametrize("depth", list(Depth))
-@pytest.mark.parametrize("response", [None, "Mix flour and water."])
-def test_an_engine_that_cannot_score_gives_findings_without_scores(
-    depth: Depth, response: str | None
-) -> None:
-    engine = FakeEngine(FREE, constrained=CONSTRAINED, scores=EngineRequestError("no log-probabilities"))
-    reading = ask(engine, response=response, options=options(depth, scores=True))
-    assert {found.score for found in reading.findings.values()} == {None}
-    assert reading.score_method is None
-
-
-def test_an_engine_that_has_neither_grammars_nor_scores_still_answers() -> None:
-    no = EngineRequestError("not supported")
-    engine = FakeEngine(" harmful", constrained=no, scores=no)
-    reading = ask(engine, options=options(Depth.ANSWER, scores=True))
-    assert labels(reading) == {Task.PROMPT_HARM: Label.HARMFUL}
-    assert (reading.score_method, reading.usage.requests) == (None, 1)
-
-
-def test_scores_that_were_not_asked_for_are_not_had() -> None:
-    engine = FakeEngine(FREE, constrained=CONSTRAINED)
-    ask(engine, options=options(Depth.TASK))
-    assert scorings(engine) == []
-
-
-def test_labels_that_are_both_impossible_give_no_score() -> None:
-    engine = FakeEngine(FREE, scores={" harmful": 0.0, " unharmful": 0.0})
-    reading = ask(engine, options=options(scores=True))
-    assert (reading.findings[Task.PROMPT_HARM].score, reading.score_method) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("positive", "negative", "share"),
-    [
-        (-1.0, -1.0, 0.5),
-        (math.log(0.03), math.log(0.01), 0.75),
-        (-5000.0, -0.0, 0.0),
-        (-0.0, -5000.0, 1.0),
-        (-math.inf, -1.0, 0.0),
-        (-1.0, -math.inf, 1.0),
-        (-math.inf, -math.inf, None),
-        (math.nan, -1.0, None),
-    ],
-)
-def test_a_score_is_the_positive_labels_share_of_both(
-    positive: float, negative: float, share: float | None
-) -> None:
-    assert positive_share(positive, negative) == (None if share is None else pytest.approx(share))
-
-
 # --- usage ------------------------------------------------------------------------------------------------
 
 
@@ -394,12 +276,6 @@ def test_tokens_that_the_engine_does_not_tell_stay_unknown() -> None:
     )
 
 
-def test_scoring_counts_as_answering() -> None:
-    engine = FakeEngine(FREE)
-    usage = ask(engine, options=options(scores=True)).usage
-    assert (usage.answer_tokens, usage.requests) == (0, 2)
-
-
 # --- engines that break the protocol ----------------------------------------------------------------------
 
 
@@ -408,11 +284,3 @@ def test_a_result_of_the_wrong_kind_is_the_engines_error() -> None:
     next(plan)
     with pytest.raises(BadEngineResponseError, match="Scores"):
         plan.send([Scores(logprobs=(0.0, 0.0), method="fake")])
-
-
-def test_a_score_of_the_wrong_kind_is_the_engines_error() -> None:
-    plan = GuardReasonerFormat().plan("Hi", None, tasks=frozenset({Task.PROMPT_HARM}), options=PlanOptions())
-    next(plan)
-    plan.send([Generation(text=FREE, finish_reason="stop")])
-    with pytest.raises(BadEngineResponseError, match="Generation"):
-        plan.send([Generation(text=FREE, finish_reason="stop")])
