@@ -70,17 +70,20 @@ def build(
     own_judge = judge if isinstance(judge, Judge) else None
     if own_judge is not None and (settings.model or settings.url):
         raise ConfigError("judge= is a Judge of its own, so model and url have no meaning: leave them out")
+    judged_by = own_judge or build_judge(settings)
+    policy = policy or _policy(settings)
+    policy.check_fits(judged_by.tasks, judged_by.name)
     return Parts(
         settings,
-        own_judge or build_judge(settings),
-        policy or _policy(settings),
+        judged_by,
+        policy,
         cache if isinstance(cache, Cache) else _cache(settings),
         audit if isinstance(audit, AuditSink) else _audit(settings),
     )
 
 
 def build_judge(settings: "GuardSettings") -> Judge:
-    """The judge that the settings name; ``auto`` is the reasoner where there is a model, else the screener."""
+    """The judge that the settings name; ``auto`` is the reasoner if there is a model, else the screener."""
     kind = settings.judge
     named = bool(settings.model or settings.url)
     if kind == "auto":

@@ -92,11 +92,21 @@ class Requests:
         return asked
 
     def ask_stage(self, source: object, response: object, stage: Stage, policy: Policy) -> Asked:
-        """What a policy needs to know at a stage. What comes in the same pass is taken along."""
+        """What a policy needs to know at a stage. What comes in the same pass is taken along.
+
+        An empty response has nothing to judge; that there is none at all is an error.
+
+        Raises:
+            InputError: the input cannot be screened.
+        """
         tasks = policy.tasks(stage)
         if stage is Stage.RESPONSE and self._judge.single_pass:
             tasks |= REQUEST_TASKS
         exchange = self._select(source, response)
+        if stage is Stage.RESPONSE and response is None and exchange.response is None:
+            raise EmptyInputError(
+                "there is no response to decide on: give response=, or messages that end with the assistant's"
+            )
         return Asked(exchange, _applicable(tasks & self._judge.tasks, exchange))
 
     def options(self, how: ScreenOptions, *, batch: bool = False) -> JudgeOptions:

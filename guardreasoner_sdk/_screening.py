@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from guardreasoner_sdk._drive import Drive, GuardFlow, perform
 from guardreasoner_sdk.caches import Cache
 from guardreasoner_sdk.context import Exchange, ScreenedText
-from guardreasoner_sdk.errors import EngineTimeoutError, GuardError
+from guardreasoner_sdk.errors import CannotJudgeError, EngineTimeoutError, GuardError
 from guardreasoner_sdk.judging import Judge, JudgeOptions
 from guardreasoner_sdk.labels import Task
 from guardreasoner_sdk.verdict import Verdict
@@ -77,6 +77,11 @@ class Screening:
         latency = time.monotonic() - started
         fresh: list[tuple[str, Verdict]] = []
         for key, result in zip(mine, results, strict=True):
+            missing = tasks - result.findings.keys() if isinstance(result, Verdict) else None
+            if missing:  # a task without a finding would pass every policy
+                result = CannotJudgeError(
+                    f"the judge {self._judge.name} gave no finding for {', '.join(sorted(missing))}"
+                )
             if isinstance(result, Verdict):
                 result = result.model_copy(update={"latency": latency})
                 if result.cut_short != "deadline":

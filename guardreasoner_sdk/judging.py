@@ -10,8 +10,22 @@ from typing import Protocol, runtime_checkable
 
 from guardreasoner_sdk._drive import Ask, JudgeFlow, together
 from guardreasoner_sdk.context import Exchange, Window, coverage, windows
-from guardreasoner_sdk.errors import CannotJudgeError, ConfigError, GuardError, PromptTooLongError
-from guardreasoner_sdk.labels import ALL_TASKS, NEGATIVE, POSITIVE, REQUEST_TASKS, Depth, Task
+from guardreasoner_sdk.errors import (
+    BadEngineResponseError,
+    CannotJudgeError,
+    ConfigError,
+    GuardError,
+    PromptTooLongError,
+)
+from guardreasoner_sdk.labels import (
+    ALL_TASKS,
+    NEGATIVE,
+    POSITIVE,
+    REQUEST_TASKS,
+    RESPONSE_TASKS,
+    Depth,
+    Task,
+)
 from guardreasoner_sdk.ports import (
     Classification,
     ClassificationRequest,
@@ -116,6 +130,11 @@ class Reasoner:
     ) -> None:
         if window_chars < MIN_WINDOW_CHARS:
             raise ConfigError(f"window_chars is {window_chars}; it must be at least {MIN_WINDOW_CHARS}")
+        if window_overlap < 0 or head_chars < 0:
+            raise ConfigError(
+                f"window_overlap={window_overlap} and head_chars={head_chars} must be 0 or more: "
+                "a gap between windows would not be judged"
+            )
         self._format = guard_format
         self._engine = engine
         self._size = window_chars
@@ -267,14 +286,20 @@ class Screener:
         )
 
     def _finding(self, task: Task, probability: float) -> Finding:
+        if not 0.0 <= probability <= 1.0:  # NaN is not, either
+            raise BadEngineResponseError(
+                f"the classifier {self._engine.info.model} gave {probability!r} for {task.value}, "
+                "which is no probability"
+            )
         positive = probability >= self._engine.thresholds[task]
         return Finding(label=POSITIVE[task] if positive else NEGATIVE[task], score=probability)
 
     @staticmethod
     def _coverage(exchange: Exchange, asked: frozenset[Task]) -> Coverage:
-        """Both texts in full, but the request only where it was judged itself: a pair shows its head."""
+        """Each text in full where it was judged itself; with a response, of the request only its head is."""
         request = (0, len(exchange.request.text)) if asked & REQUEST_TASKS else (0, 0)
-        response = (0, len(exchange.response.text)) if exchange.response is not None else (0, 0)
+        judged = exchange.response is not None and asked & RESPONSE_TASKS
+        response = (0, len(exchange.response.text)) if exchange.response is not None and judged else (0, 0)
         return coverage(exchange, [Window("", None, asked, request, response)])
 
 

@@ -37,6 +37,16 @@ class Stage(StrEnum):
     """After it."""
 
 
+_SWITCHES = {Stage.REQUEST: "check_input", Stage.RESPONSE: "check_output"}
+_NEEDED = {
+    "harmful_request": REQUEST_TASKS,
+    "complied_with_harmful_request": REQUEST_TASKS,  # without the other, every reply complies
+    "harmful_response": frozenset({Task.RESPONSE_HARM}),
+    "refusal": frozenset({Task.REFUSAL}),
+}
+"""The tasks that a rule reads."""
+
+
 class Decision(BaseModel):
     """What a policy decided.
 
@@ -126,7 +136,7 @@ class Policy:
             raise ConfigError(f"on_error is {self.on_error!r}; it must be 'block' or 'allow'")
         if not self.check_input and not self.check_output:
             raise ConfigError("this policy checks nothing: check_input and check_output are both off")
-        for stage, switch in ((Stage.REQUEST, "check_input"), (Stage.RESPONSE, "check_output")):
+        for stage, switch in _SWITCHES.items():
             if getattr(self, switch) and set(self._rules(stage).values()) == {Action.ALLOW}:
                 raise ConfigError(
                     f"this policy checks the {stage.value} and then allows everything: "
@@ -149,6 +159,28 @@ class Policy:
         if stopped_before or self.complied_with_harmful_request == Action.ALLOW:
             return RESPONSE_TASKS
         return RESPONSE_TASKS | REQUEST_TASKS
+
+    def check_fits(self, known: frozenset[Task], judge: str) -> None:
+        """Refuse a judge that cannot answer what a rule asks: the rule would never fire.
+
+        Args:
+            known: the tasks that the judge answers.
+            judge: its name, for the message.
+
+        Raises:
+            ConfigError: there is such a rule.
+        """
+        for stage, switch in _SWITCHES.items():
+            if not self.checks(stage):
+                continue
+            for rule, action in self._rules(stage).items():
+                missing = _NEEDED.get(rule, frozenset()) - known
+                if action is not Action.ALLOW and missing:
+                    raise ConfigError(
+                        f"the policy's {rule}={action.value!r} needs {', '.join(sorted(missing))}, which the "
+                        f"judge {judge} does not answer: set {rule}='allow', {switch}=False, or use "
+                        "another judge"
+                    )
 
     def decide(self, verdict: Verdict, stage: Stage) -> Decision:
         """The decision on a verdict."""

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardreasoner_sdk._drive import JudgeFlow
 from guardreasoner_sdk.caches.memory import MemoryCache
+from guardreasoner_sdk.context import Exchange
 from guardreasoner_sdk.errors import (
+    BadEngineResponseError,
     CannotJudgeError,
     ConfigError,
     EmptyInputError,
@@ -24,9 +27,9 @@ from guardreasoner_sdk.errors import (
 )
 from guardreasoner_sdk.formats import make_format
 from guardreasoner_sdk.guard import Guard
-from guardreasoner_sdk.judging import Reasoner, Screener
+from guardreasoner_sdk.judging import JudgeOptions, Reasoner, Screener
 from guardreasoner_sdk.labels import Label, Task
-from guardreasoner_sdk.policy import Policy
+from guardreasoner_sdk.policy import Policy, Stage
 from guardreasoner_sdk.ports import ClassificationRequest, Generation
 from guardreasoner_sdk.testing import FakeClassifier, FakeEngine
 from guardreasoner_sdk.verdict import Verdict
@@ -422,3 +425,50 @@ def test_closing_twice_is_no_error() -> None:
 
 def test_the_repr_says_who_judges() -> None:
     assert "judge=screener" in repr(guard())
+
+
+class Silent:
+    """A judge that answers, and says nothing."""
+
+    name = identity = "silent"
+    single_pass = True
+    engines = ()
+
+    def __init__(self, *tasks: Task) -> None:
+        self.tasks = frozenset(tasks)
+
+    def judge(
+        self, exchange: Exchange, *, tasks: frozenset[Task], options: JudgeOptions
+    ) -> JudgeFlow[Verdict]:
+        yield from ()
+        return Verdict(judge="silent", engine="none", model="none")
+
+
+def test_a_task_without_a_finding_is_an_error_and_blocks() -> None:
+    made = Guard(judge=Silent(*Task), cache="off")
+    with pytest.raises(CannotJudgeError, match="no finding for prompt_harm"):
+        made.screen("hello")
+    assert not made.check("hello").allowed
+
+
+def test_a_judge_that_cannot_answer_what_the_policy_asks_is_refused() -> None:
+    with pytest.raises(ConfigError, match="harmful_response='block' needs response_harm"):
+        Guard(judge=Silent(Task.PROMPT_HARM))
+
+
+def test_a_probability_that_is_none_is_an_error() -> None:
+    made = guard(FakeClassifier(dict.fromkeys(Task, float("nan"))))
+    with pytest.raises(BadEngineResponseError, match="nan for prompt_harm"):
+        made.screen("hello")
+
+
+def test_deciding_on_a_response_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(EmptyInputError, match="no response"):
+        guard().check("HARM", stage=Stage.RESPONSE)
+
+
+def test_a_reply_that_only_the_request_stage_has_seen_is_not_covered() -> None:
+    prefilled = ["hello", {"role": "assistant", "content": "HARM"}]
+    outcome = guard().check(prefilled, stage=Stage.REQUEST)
+    assert outcome.verdict is not None
+    assert [part.complete for part in outcome.verdict.coverage.parts] == [True, False]

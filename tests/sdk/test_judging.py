@@ -223,15 +223,15 @@ class RequestOnly:
 
 
 def test_a_format_that_answers_one_task_gives_a_verdict_on_that_task_alone() -> None:
-    verdict = guard(Reasoner(RequestOnly(), FakeEngine("yes"))).screen("a", response="b")
+    made = Guard(judge=Reasoner(RequestOnly(), FakeEngine("yes")), check_output=False)
+    verdict = made.screen("a", response="b")
     assert verdict.findings == {HARM: Finding(label=Label.HARMFUL)}
 
 
 def test_asking_for_a_task_that_the_judge_does_not_answer_is_an_error() -> None:
+    made = Guard(judge=Reasoner(RequestOnly(), FakeEngine("yes")), check_output=False)
     with pytest.raises(ConfigError, match="prompt_harm"):
-        guard(Reasoner(RequestOnly(), FakeEngine("yes"))).screen(
-            "a", response="b", tasks=frozenset({Task.REFUSAL})
-        )
+        made.screen("a", response="b", tasks=frozenset({Task.REFUSAL}))
 
 
 def variants() -> dict[str, Callable[[], Judge]]:
@@ -274,3 +274,9 @@ def test_whatever_can_change_a_verdict_changes_the_identity_of_its_judge() -> No
 def test_judges_made_alike_have_the_same_identity(name: str) -> None:
     make = variants()[name]
     assert make().identity == make().identity
+
+
+@pytest.mark.parametrize("gap", [{"window_overlap": -1}, {"head_chars": -1}])
+def test_windows_with_gaps_between_them_are_refused(gap: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="0 or more"):
+        Reasoner(make_format("guardreasoner"), FakeEngine(), **gap)

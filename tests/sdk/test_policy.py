@@ -182,3 +182,24 @@ def test_a_stricter_rule_never_leads_to_a_milder_decision(
 def test_a_decision_goes_through_json_unchanged(verdict: Verdict, stage: Stage) -> None:
     decision = Policy().decide(verdict, stage)
     assert Decision.model_validate_json(decision.model_dump_json()) == decision
+
+
+@pytest.mark.parametrize(
+    ("known", "policy", "rule"),
+    [
+        (Task.PROMPT_HARM, Policy(), "harmful_response"),
+        (Task.RESPONSE_HARM, Policy(), "harmful_request"),
+        (Task.RESPONSE_HARM, Policy(check_input=False), "complied_with_harmful_request"),
+        (Task.PROMPT_HARM, Policy(harmful_response="allow", refusal="flag"), "refusal"),
+    ],
+)
+def test_a_rule_that_the_judge_can_never_make_fire_is_an_error(
+    known: Task, policy: Policy, rule: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{rule}='.*needs"):
+        policy.check_fits(frozenset({known}), "mine")
+
+
+def test_a_policy_fits_a_judge_that_answers_what_its_rules_ask() -> None:
+    Policy().check_fits(frozenset({Task.PROMPT_HARM, Task.RESPONSE_HARM}), "mine")
+    Policy(check_output=False).check_fits(frozenset({Task.PROMPT_HARM}), "mine")
