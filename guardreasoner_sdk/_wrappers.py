@@ -1,12 +1,13 @@
 """What a guard does to the functions and clients of an application."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from guardreasoner_sdk._drive import arun_flow, run_flow
-from guardreasoner_sdk._wrapping import CallOptions, guarded_call, prompt_of, protected
+from guardreasoner_sdk._wrapping import CallOptions, called, guarded_call, prompt_of, protected
 from guardreasoner_sdk.adapters import adapter_for
 from guardreasoner_sdk.conversation import ConversationLike
 from guardreasoner_sdk.errors import ConfigError
@@ -134,7 +135,10 @@ class GuardWrappers(ABC):
             ConfigError: the function is async (use `acall`) or has no prompt parameter.
             InputError: the prompt or reply cannot be screened.
         """
-        options = self._call_options()
+        if inspect.iscoroutinefunction(called(function)):
+            raise ConfigError("guard.call was given an async function: use await guard.acall(...)")
+        # A sync function cannot be cancelled, and nobody has said that this one is free of side effects.
+        options = self._call_options(overlap=False)
         source = prompt_of(function, args, kwargs)
         return run_flow(guarded_call(self, lambda: function(*args, **kwargs), source, options))
 

@@ -253,7 +253,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
     if isinstance(function, (staticmethod, classmethod)):
         return cast(F, type(function)(protected(guard, function.__func__, options)))
     prompt = _prompt_finder(function, options.prompt)
-    kind = _called(function)
+    kind = called(function)
     asynchronous = inspect.iscoroutinefunction(kind) or inspect.isasyncgenfunction(kind)
     if options.overlap and not asynchronous and options.side_effects:
         raise ConfigError(
@@ -306,7 +306,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
     return cast(F, functools.wraps(function)(call))
 
 
-def _called(function: Callable[..., object]) -> Callable[..., object]:
+def called(function: Callable[..., object]) -> Callable[..., object]:
     """What a call runs, which shows its kind: of an object, the ``__call__`` of its class."""
     if inspect.isroutine(function) or isinstance(function, functools.partial):
         return function

@@ -1,5 +1,6 @@
 """Every error the SDK raises on purpose, in one tree."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class MissingDependencyError(ConfigError, ImportError):
         )
         self.package = package
         self.extra = extra
+        self._purpose = purpose
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), self.package, self.extra, purpose=self._purpose), ()
 
 
 class InputError(GuardError, ValueError):
@@ -151,6 +156,9 @@ class Blocked(GuardError):
         super().__init__(message)
         self.decision = decision
         self.verdict = verdict
+
+    def __reduce__(self) -> tuple[object, ...]:  # so that it can come out of a worker process
+        return partial(type(self), *self.args, decision=self.decision, verdict=self.verdict), ()
 
 
 class AuditError(GuardError):

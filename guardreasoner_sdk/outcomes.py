@@ -59,10 +59,14 @@ class Guarded(Generic[T]):
         return next((outcome for outcome in self.outcomes if not outcome.allowed), None)
 
     @property
-    def decision(self) -> Decision:
-        """The decision that counts: the one that stopped the call, else the last."""
-        stopped = self.stopped_by
-        return (stopped or self.outcomes[-1]).decision
+    def decision(self) -> Decision | None:
+        """The decision that counts: the one that stopped the call, else the last.
+
+        ``None`` when nothing was judged: a stream whose request the policy does not check is judged as it is
+        read.
+        """
+        counts = self.stopped_by or next(reversed(self.outcomes), None)
+        return counts.decision if counts is not None else None
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -1,8 +1,10 @@
 """`Guard.protect`: every kind of chat function, what it keeps, and what it never hands over."""
 
 import asyncio
+import copy
 import functools
 import inspect
+import pickle
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -17,6 +19,7 @@ from guardreasoner_sdk.errors import (
     ConfigError,
     EmptyInputError,
     EngineUnavailableError,
+    MissingDependencyError,
     UnsupportedContentError,
 )
 from guardreasoner_sdk.guard import Guard
@@ -607,3 +610,42 @@ def test_without_overlap_the_function_starts_after_the_verdict() -> None:
 
     asyncio.run(chat("hello"))
     assert seen == [1]
+
+
+def test_a_block_can_be_copied_and_come_out_of_another_process() -> None:
+    with pytest.raises(Blocked) as caught:
+        sync(guard(), Model())("HARM")
+    for twin in (pickle.loads(pickle.dumps(caught.value)), copy.deepcopy(caught.value)):
+        assert (str(twin), twin.decision, twin.verdict) == (
+            str(caught.value),
+            caught.value.decision,
+            caught.value.verdict,
+        )
+
+
+def test_a_missing_package_can_come_out_of_another_process() -> None:
+    error = MissingDependencyError("torch", "transformers", purpose="this")
+    twin = pickle.loads(pickle.dumps(error))
+    assert (str(twin), twin.package, twin.extra) == (str(error), "torch", "transformers")
+
+
+def test_overlap_does_not_start_a_plain_call_before_its_prompt_is_judged() -> None:
+    model = Model()
+    assert not guard(overlap=True).call(model.answer, "HARM").allowed
+    assert model.calls == 0
+
+
+def test_an_async_function_is_refused_by_the_sync_call_before_it_is_called() -> None:
+    async def chat(prompt: str) -> str:
+        return "fine"
+
+    with pytest.raises(ConfigError, match="acall"):
+        guard().call(chat, "hello")
+
+
+def test_a_call_of_which_nothing_was_judged_has_no_decision() -> None:
+    def chat(prompt: str) -> Iterator[str]:
+        yield "fine"
+
+    guarded = guard(check_input=False).call(chat, "hello")
+    assert (guarded.decision, guarded.allowed) == (None, True)
