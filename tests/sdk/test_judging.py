@@ -33,8 +33,8 @@ from tests.sdk.guards import SAFE, answer, classifier
 HARM = Task.PROMPT_HARM
 
 
-def guard(judge: Judge) -> Guard:
-    return Guard(judge=judge, cache="off")
+def guard(judge: Judge, *, check_output: bool = True) -> Guard:
+    return Guard(judge=judge, cache="off", check_output=check_output)
 
 
 def reasoner(engine: FakeEngine, **options: int) -> Reasoner:
