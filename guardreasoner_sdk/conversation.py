@@ -49,6 +49,10 @@ _ROLES: Mapping[str, Role] = {
 _TEXT_TYPES = frozenset({"text", "input_text", "output_text", "refusal", "reasoning", "thinking"})
 _CALL_TYPES = frozenset({"tool_use", "tool_call", "function_call", "server_tool_use"})
 _RESULT_TYPES = frozenset({"tool_result", "function_call_output"})
+_TEXT_FIELDS = ("refusal", "reasoning_content", "reasoning", "thinking")
+"""Fields of a message beside its content: OpenAI's refusal, and what servers show of the reasoning."""
+_OPAQUE_FIELDS = ("audio", "images")
+"""OpenAI's spoken reply, Ollama's pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +202,32 @@ def _message(item: object, path: str) -> Message:
         )
     kind = PartKind.TOOL_RESULT if role is Role.TOOL else PartKind.TEXT
     parts = [*_content(field_of(item, "content"), f"{path}.content", kind)]
-    refusal = field_of(item, "refusal")
-    if refusal is not None:
-        parts.append(Part(f"{path}.refusal", PartKind.TEXT, checked_text(refusal, f"{path}.refusal")))
-    seen = {part.text for part in parts if part.kind is PartKind.TOOL_CALL}
-    parts.extend(part for part in _tool_calls(item, path) if part.text not in seen)
+    for holder, at in ((item, path), (field_of(item, "additional_kwargs"), f"{path}.additional_kwargs")):
+        # The same call may stand in the content, in its own field and, as its client sent it, in the extras.
+        seen = {part.text for part in parts if part.kind is PartKind.TOOL_CALL}
+        raw = holder is not item and bool(seen)
+        parts.extend(
+            part
+            for part in _beside_content(holder, at)
+            if part.kind is not PartKind.TOOL_CALL or not (raw or part.text in seen)
+        )
+    if role is Role.USER and parts and all(part.kind is PartKind.TOOL_RESULT for part in parts):
+        role = Role.TOOL  # Anthropic's way to give a tool's result; the user has said nothing
     return Message(role, tuple(parts))
+
+
+def _beside_content(item: object, path: str) -> Iterable[Part]:
+    """What a message says in other fields than its content; LangChain keeps some in ``additional_kwargs``."""
+    for name in _TEXT_FIELDS:
+        value = field_of(item, name)
+        if isinstance(value, str):
+            yield Part(f"{path}.{name}", PartKind.TEXT, checked_text(value, f"{path}.{name}"))
+        elif value is not None:
+            yield from _content_part(value, f"{path}.{name}", PartKind.TEXT)
+    for name in _OPAQUE_FIELDS:
+        if field_of(item, name):
+            yield Part(f"{path}.{name}", PartKind.OPAQUE, "")
+    yield from _tool_calls(item, path)
 
 
 def _content(content: object, path: str, kind: PartKind) -> Iterable[Part]:
@@ -226,11 +250,7 @@ def _content_part(part: object, path: str, kind: PartKind) -> Iterable[Part]:
     if not isinstance(type_, str):
         raise UnsupportedContentError(f"{path} has no type: a part of unknown form cannot be screened")
     if type_ in _TEXT_TYPES:
-        text = next(
-            (found for name in ("text", type_, "refusal") if (found := field_of(part, name)) is not None),
-            None,
-        )
-        yield Part(path, kind, checked_text(text, path))
+        yield Part(path, kind, _shown_text(part, type_, path))
     elif type_ in _CALL_TYPES:
         arguments = next(
             (found for key in ("input", "args", "arguments") if (found := field_of(part, key)) is not None),
@@ -244,13 +264,26 @@ def _content_part(part: object, path: str, kind: PartKind) -> Iterable[Part]:
         yield Part(path, PartKind.OPAQUE, "")
 
 
+def _shown_text(part: object, type_: str, path: str) -> str:
+    """The text of a text part: its ``text``, or a field named after the type; of reasoning, the summary."""
+    names = dict.fromkeys(("text", type_))
+    texts = [found for name in names if (found := field_of(part, name)) is not None]
+    summary = field_of(part, "summary")
+    if isinstance(summary, Sequence) and not isinstance(summary, str):
+        texts += [field_of(entry, "text") for entry in summary] or [""]
+    return "\n".join(filter(None, (checked_text(text, path) for text in texts or [None])))
+
+
 def _tool_calls(item: object, path: str) -> Iterable[Part]:
     """The calls of a message: OpenAI's ``tool_calls``/``function_call``, LangChain's ``tool_calls``."""
     for name in ("tool_calls", "invalid_tool_calls"):
         calls = field_of(item, name)
-        if isinstance(calls, Sequence) and not isinstance(calls, str):
-            for n, call in enumerate(calls):
-                yield _tool_call(call, f"{path}.{name}[{n}]")
+        if calls is None:
+            continue
+        if not isinstance(calls, Sequence) or isinstance(calls, (str, bytes)):
+            raise UnsupportedContentError(f"{path}.{name} is a {type(calls).__name__}; it must be a list")
+        for n, call in enumerate(calls):
+            yield _tool_call(call, f"{path}.{name}[{n}]")
     single = field_of(item, "function_call")
     if single is not None:
         yield _tool_call(single, f"{path}.function_call")
@@ -265,7 +298,14 @@ def _tool_call(call: object, path: str) -> Part:
 
 
 def tool_call_text(name: object, arguments: object, path: str) -> str:
-    """A tool call as the text a guard reads: ``name(arguments)``, the arguments as they came or as JSON."""
+    """A tool call as the text a guard reads: ``name(arguments)``, the arguments as they came or as JSON.
+
+    Raises:
+        UnsupportedContentError: neither a name nor arguments were found, or they are not JSON.
+        InvalidTextError: the name or the arguments are not valid text.
+    """
+    if name is None and arguments is None:
+        raise UnsupportedContentError(f"{path} has neither a name nor arguments: it cannot be screened")
     if not isinstance(arguments, str):
         try:
             arguments = json.dumps(arguments, ensure_ascii=False) if arguments is not None else ""

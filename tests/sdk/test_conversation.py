@@ -232,3 +232,71 @@ def test_whatever_comes_is_a_conversation_or_an_input_error(source: object, resp
     for message in conversation.messages:
         for part in message.parts:
             part.text.encode()
+
+
+@pytest.mark.parametrize("field", ["refusal", "reasoning_content", "reasoning", "thinking"])
+def test_what_a_message_says_beside_its_content_is_part_of_it(field: str) -> None:
+    message = {"role": "assistant", "content": "fine", field: "and more"}
+    (only,) = Conversation.of([message]).messages
+    assert [(part.path, part.text) for part in only.parts] == [
+        ("messages[0].content", "fine"),
+        (f"messages[0].{field}", "and more"),
+    ]
+
+
+@pytest.mark.parametrize("field", ["audio", "images"])
+def test_what_a_message_holds_beside_its_content_and_is_not_text_is_opaque(field: str) -> None:
+    (only,) = Conversation.of([{"role": "assistant", "content": None, field: ["…"]}]).messages
+    assert [part.kind for part in only.parts] == [PartKind.OPAQUE]
+
+
+def test_what_langchain_keeps_in_the_extras_of_a_message_is_part_of_it() -> None:
+    extras = {"function_call": {"name": "look", "arguments": "{}"}, "refusal": "no"}
+    (only,) = Conversation.of([{"type": "ai", "content": "", "additional_kwargs": extras}]).messages
+    assert [part.text for part in only.parts] == ["", "no", "look({})"]
+
+
+def test_the_raw_form_of_a_langchain_tool_call_does_not_count_again() -> None:
+    message = {
+        "type": "ai",
+        "content": "",
+        "tool_calls": [{"name": "look", "args": {"at": 1}}],
+        "additional_kwargs": {"tool_calls": [{"function": {"name": "look", "arguments": '{"at":1}'}}]},
+    }
+    (only,) = Conversation.of([message]).messages
+    assert [part.text for part in only.parts] == ["", 'look({"at": 1})']
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ({"type": "thinking", "text": "", "thinking": "so"}, "so"),
+        ({"type": "reasoning", "summary": []}, ""),
+        ({"type": "reasoning", "summary": [{"type": "summary_text", "text": "so"}]}, "so"),
+        ({"type": "reasoning", "reasoning": "so"}, "so"),
+        ({"type": "refusal", "refusal": "no"}, "no"),
+    ],
+)
+def test_a_text_part_is_read_wherever_its_type_keeps_its_text(part: dict[str, object], text: str) -> None:
+    (only,) = Conversation.of([{"role": "assistant", "content": [part]}]).messages
+    assert [found.text for found in only.parts] == [text]
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        {"function": {"name": "look", "arguments": "{}"}},
+        iter([{"function": {"name": "look", "arguments": "{}"}}]),
+        [{"type": "mcp", "query": "look"}],
+    ],
+    ids=["a single call", "an iterator", "a call of unknown form"],
+)
+def test_tool_calls_of_unknown_form_are_an_error_and_not_skipped(calls: object) -> None:
+    with pytest.raises(UnsupportedContentError, match="tool_calls"):
+        Conversation.of([{"role": "assistant", "content": "fine", "tool_calls": calls}])
+
+
+def test_a_user_message_of_tool_results_alone_is_no_turn_of_the_user() -> None:
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "found"}
+    (only,) = Conversation.of([{"role": "user", "content": [result]}]).messages
+    assert only.role is Role.TOOL
