@@ -1,7 +1,6 @@
 """A server that speaks vLLM's protocol and replays recorded outputs of a guard model."""
 
 import json
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeAlias
@@ -15,6 +14,7 @@ from guardreasoner_sdk.testing._recordings import (
     Words,
     next_logprobs,
     next_text,
+    pieces_of,
     read_predictions,
 )
 
@@ -38,8 +38,7 @@ class ReplayServer(LoopbackServer):
       holds none, ``harmful``, ``compliance``, ``harmful``, changed as little as the grammar wants.
 
     Anything else is refused with status 400. Temperature and seed change nothing. Probabilities are made up:
-    0.9 for the token that comes next, 0.05 for others. Tokens are words and signs; their number is rough for
-    prompts.
+    0.9 for the token that comes next, 0.05 for others. For ``max_tokens`` and usage a word is a token.
 
     What it knows: ``/v1/completions`` (texts or tokens, one or many; ``max_tokens``, ``stop``, ``stream``,
     ``structured_outputs.regex``, ``logprob_token_ids``), ``/v1/models``, ``/tokenize``, ``/health``,
@@ -73,7 +72,6 @@ class ReplayServer(LoopbackServer):
         self._structured_outputs = structured_outputs
         self._seconds_per_token = seconds_per_token
         self._words = Words()
-        self._lock = threading.Lock()
         self._served = 0
 
     @classmethod
@@ -209,7 +207,7 @@ class _Order:
         """Complete one prompt."""
         recording, written = recordings.find(prompt)
         text = next_text(recording, written, regex=self._regex)
-        pieces = self._words.split(text)
+        pieces = pieces_of(text)
         finish, reason = "stop", None
         kept = "".join(pieces[: self._max_tokens])
         at, found = min(((kept.find(stop), stop) for stop in self._stop if stop in kept), default=(-1, None))
@@ -227,7 +225,7 @@ class _Order:
             "prompt_token_ids": self._words.encode(prompt) if self._with_ids else None,
             "prompt_logprobs": None,
         }
-        return _Choice(fields, self._words.split(kept), prompt.count(" ") + prompt.count("\n") + 1)
+        return _Choice(fields, pieces_of(kept), prompt.count(" ") + prompt.count("\n") + 1)
 
     def reply(self, model: str, choices: list[_Choice], *, seconds_per_token: float) -> Answered:
         """All prompts' answers."""
