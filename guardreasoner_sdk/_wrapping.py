@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, perform, run_flow
-from guardreasoner_sdk.conversation import ConversationLike
+from guardreasoner_sdk.conversation import Conversation, ConversationLike
 from guardreasoner_sdk.delivery import stream_async, stream_sync
 from guardreasoner_sdk.errors import ConfigError, UnsupportedContentError
 from guardreasoner_sdk.outcomes import Guarded, Outcome
@@ -326,7 +326,7 @@ def _name(function: Callable[..., object]) -> str:
 
 def _prompt_finder(
     function: Callable[..., object], name: str | None
-) -> Callable[[Sequence[object], Mapping[str, object]], ConversationLike]:
+) -> Callable[[Sequence[object], Mapping[str, object]], Conversation]:
     """How to find the prompt among the arguments of a call."""
     try:
         signature = inspect.signature(function)
@@ -343,9 +343,10 @@ def _prompt_finder(
         )
     chosen = name
 
-    def find(args: Sequence[object], kwargs: Mapping[str, object]) -> ConversationLike:
+    def find(args: Sequence[object], kwargs: Mapping[str, object]) -> Conversation:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return cast(ConversationLike, bound.arguments[chosen])  # checked where it is read
+        # Taken once: a function that adds to its messages does not change what its reply is judged with.
+        return Conversation.of(bound.arguments[chosen])
 
     return find

@@ -94,12 +94,14 @@ def test_an_engine_with_a_bug_is_an_error_and_not_a_decision() -> None:
 
 def test_a_call_gives_the_value_with_the_decision_and_the_verdicts() -> None:
     guarded = guard().call(shout, "hello")
+    assert guarded.decision is not None
     assert (guarded.value, guarded.allowed, guarded.decision.action) == ("HELLO", True, Action.ALLOW)
     assert [set(verdict.findings) for verdict in guarded.verdicts] == [{Task.PROMPT_HARM}, RESPONSE_TASKS]
 
 
 def test_a_call_that_is_blocked_has_no_value_and_does_not_raise() -> None:
     guarded = guard().call(lambda prompt: "some HARM", "hello")
+    assert guarded.decision is not None
     assert (guarded.value, guarded.allowed, guarded.decision.stage) == (None, False, Stage.RESPONSE)
 
 
@@ -151,7 +153,7 @@ def test_the_async_stream_that_a_call_returns_is_judged_as_it_is_read() -> None:
 def test_a_call_of_which_nothing_was_judged_yet_has_no_decision_to_tell() -> None:
     guarded = guard(check_input=False).call(lambda prompt: iter(["fine"]), "hello")
     assert guarded.allowed
-    assert guarded.outcomes == ()
+    assert guarded.decision is None
 
 
 # -- wrap

@@ -348,6 +348,21 @@ def test_messages_are_judged_as_messages() -> None:
         chat([{"role": "user", "content": "HARM"}])
 
 
+def test_a_function_that_adds_to_its_messages_does_not_change_what_is_judged() -> None:
+    engine = classifier()
+
+    @guard(engine).protect
+    def chat(messages: list[dict[str, str]]) -> str:
+        messages.append({"role": "assistant", "content": "fine"})
+        return "fine"
+
+    chat([{"role": "user", "content": "hello"}])
+    assert [(request.prompt, request.response) for request in engine.requests] == [
+        ("hello", None),
+        ("hello", "fine"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["prompts", ""])
 def test_a_parameter_that_is_not_there_is_an_error_when_decorating(name: str) -> None:
     with pytest.raises(ConfigError, match="has no parameter"):
@@ -649,3 +664,21 @@ def test_a_call_of_which_nothing_was_judged_has_no_decision() -> None:
 
     guarded = guard(check_input=False).call(chat, "hello")
     assert (guarded.decision, guarded.allowed) == (None, True)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_stream_whose_text_is_not_judged_may_be_of_anything_and_leaves_as_it_comes(overlap: bool) -> None:
+    made: list[int] = []
+
+    @guard(check_output=False).protect(overlap=overlap)
+    async def chat(prompt: str) -> AsyncIterator[int]:
+        for n in range(10_000):
+            made.append(n)
+            yield n
+
+    async def first() -> int:
+        async with aclosing(chat("hello")) as stream:  # type: ignore[type-var]
+            return await anext(stream)
+
+    assert asyncio.run(first()) == 0
+    assert len(made) < 10_000
