@@ -47,19 +47,18 @@ _CONCLUDED = re.compile(
     r"\s*+(Request|Completion|Response)[ \t]*+:([^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
-_TASK_LINE = re.compile(
-    r"#+\s*Task\s+(\d+)\b(?P<conclusion>\s+Conclusion)?[ \t]*:?(?P<rest>.*)", re.IGNORECASE
+_HEADING_LINE = re.compile(
+    r"#+(?:\s*(?:Task\s+(?P<task>\d+)\b(?P<conclusion>\s+Conclusion)?[ \t]*:?"
+    r"|(?:Reasoning\s+)?Step\s+\d+\s*[:.]?"
+    r"|(?:Reasoning\s+)?Conclusion(?:\s+for\b[^:]*)?[ \t]*:?)|\s)(?P<rest>.*)",
+    re.IGNORECASE,
 )
-_STEP_LINE = re.compile(r"#+\s*(?:Reasoning\s+)?Step\s+\d+\s*[:.]?(?P<rest>.*)", re.IGNORECASE)
-_CONCLUSION_LINE = re.compile(
-    r"#+\s*(?:Reasoning\s+)?Conclusion(?:\s+for\s+(?:Task\s+\d+|[^:]*))?[ \t]*:?(?P<rest>.*)", re.IGNORECASE
-)
-_OTHER_HEADING = re.compile(r"#+\s+(?P<rest>.*)")
 _NO_STEP = re.compile(
     r"-{3,}|[#*\s]*Answers\b[\s:*]*|(?:The )?ground truth is\s*:?"
     r"|(?:Request|Completion|Response)\s*:\s*[\w-]+\.?",
     re.IGNORECASE,
 )
+_LONGEST_NO_STEP = 40
 _ANSWERS_START = re.compile(
     r"^(?:[#* \t]*Answers\b[ \t:*]*$|[ \t]*The ground truth is\b)", re.IGNORECASE | re.MULTILINE
 )
@@ -200,15 +199,14 @@ def _sections(text: str) -> Iterator[tuple[int | None, str]]:
     lines: list[str] = []
     for line in text.split("\n"):
         stripped = line.strip()
-        task = _TASK_LINE.fullmatch(stripped)
-        heading = task or next(
-            (m for p in (_STEP_LINE, _CONCLUSION_LINE, _OTHER_HEADING) if (m := p.fullmatch(stripped))), None
-        )
-        if heading is not None and not _NO_STEP.fullmatch(stripped):
-            yield number, "\n".join(lines).strip()
-            number = int(task[1]) if task else None
-            title = task is not None and task["conclusion"] is None
-            lines = [] if title else [heading["rest"].strip()]
-        elif not _NO_STEP.fullmatch(stripped):
+        if len(stripped) < _LONGEST_NO_STEP and _NO_STEP.fullmatch(stripped):
+            continue
+        heading = _HEADING_LINE.fullmatch(stripped) if stripped.startswith("#") else None
+        if heading is None:
             lines.append(line.rstrip())
+            continue
+        yield number, "\n".join(lines).strip()
+        number = int(heading["task"]) if heading["task"] else None
+        is_title = number is not None and heading["conclusion"] is None
+        lines = [] if is_title else [heading["rest"].strip()]
     yield number, "\n".join(lines).strip()

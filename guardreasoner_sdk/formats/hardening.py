@@ -99,7 +99,7 @@ def escape(text: str) -> Escaped:
 
 def forged_lines(text: str) -> list[int]:
     """The numbers of the lines that imitate structure, from 0; every line separator counts, CR LF twice."""
-    folded = "\n" + text.translate(_FOLD)
+    folded = "\n" + fold(text)
     found: list[int] = []
     line = at = 0
     for match in _MARKER.finditer(folded):
@@ -112,10 +112,18 @@ def forged_lines(text: str) -> list[int]:
 
 
 def fold(text: str) -> str:
-    """The text as the search for markers sees it. Shows what counts as alike; not meant for reading."""
+    """The text as the search for markers sees it. Shows what counts as alike; not meant for reading.
+
+    It is ASCII: letters that look like none of a marker's are an ``x``, other symbols a ``-``.
+    """
+    if (
+        not text.isascii()
+    ):  # translating ASCII is much faster, and most texts hold a curly quote or two at most
+        text = _FOREIGN.sub(lambda run: run[0].translate(_FOLD), text)
     return text.translate(_FOLD)
 
 
+_FOREIGN: Final = re.compile(r"[^\x00-\x7f](?:[^A-Za-z]*[^\x00-\x7f])?")
 _SEPARATOR: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 _LOOK_ALIKES: Final[Mapping[str, str]] = {
@@ -179,7 +187,7 @@ class _Fold(dict[int, str | None]):
         parts = unicodedata.normalize("NFKD", char)
         parts = char.casefold() if parts == char else parts
         if parts == char:
-            return char
+            return char if char.isascii() else "x" if char.isalnum() else "-"
         return "".join(self[ord(part)] or "" for part in parts)
 
 

@@ -303,7 +303,7 @@ def test_every_letter_of_a_marker_has_look_alikes_of_other_scripts() -> None:
     "piece",
     [
         "\n", " ", "#", "> ", "1.", "_", "*", "\u200b", "a\u0301", "# Task ", "\nAI assistant ", "human _",
-        "is: ", "the ground truth is ", "answers -", "\r\n#", "i", "АI аssistаnt", "rn",
+        "is: ", "é 1", "the ground truth is ", "answers -", "\r\n#", "i", "АI аssistаnt", "rn",
     ],
 )  # fmt: skip
 def test_a_megabyte_of_anything_is_done_with_in_linear_time(piece: str) -> None:
