@@ -163,7 +163,10 @@ class PathTokens:
         """The sum over the last tokens of one prompt."""
         tokens = self._rows[row]
         if not isinstance(tokens, list) or len(tokens) < len(path):
-            raise BadEngineResponseError("the reply holds no prompt_logprobs")
+            raise EngineRequestError(
+                "the server gives no log-probabilities, of new tokens or of prompts; without them there are "
+                "no scores. Update vLLM"
+            )
         total = 0.0
         for token, entry in zip(path, tokens[len(tokens) - len(path) :], strict=True):
             chosen = entry.get(str(token)) if isinstance(entry, dict) else None
@@ -296,12 +299,12 @@ def _token_ids(value: Json) -> tuple[TokenId, ...] | None:
 
 
 def _top_logprobs(choice: dict[str, Json]) -> dict[TokenId, float]:
-    """By token id, of the first new token."""
+    """By token id, of the first new token; empty where the server gives none."""
     logprobs = choice.get("logprobs")
     steps = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
     first = steps[0] if isinstance(steps, list) and steps else None
     if not isinstance(first, dict):
-        raise BadEngineResponseError("the reply holds no log-probabilities")
+        return {}
     found = {}
     for name, value in first.items():
         marker, _, number = name.partition(":")
