@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, perform, run_flow
 from guardreasoner_sdk.conversation import Conversation, ConversationLike
-from guardreasoner_sdk.delivery import stream_async, stream_sync
+from guardreasoner_sdk.delivery import closed, stream_async, stream_sync
 from guardreasoner_sdk.errors import ConfigError, UnsupportedContentError
 from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Action, Policy, Stage
@@ -191,6 +191,11 @@ def _text_gate(options: CallOptions) -> Gate[Any]:
     return Gate(options.segments, text_of=_shown, split=lambda text, at: (text[:at], text[at:]))
 
 
+def _open_gate() -> Gate[Any]:
+    """A gate through which every item, of any kind, leaves as it comes: only the request is to be judged."""
+    return Gate(SegmentPlan(first=1, limit=1, slack=0, context=0), text_of=lambda _: " ")
+
+
 def gated_stream(
     guard: Checker, chunks: Iterator[Any], source: ConversationLike, options: CallOptions
 ) -> Iterator[Any]:
@@ -220,6 +225,13 @@ async def agated_stream(
     Args:
         before: judge the request, too, while the first chunks come in.
     """
+    checked = guard.policy.checks(Stage.RESPONSE)
+    if not checked and not before:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(closed, chunks)
+            async for chunk in chunks:
+                yield chunk
+        return
     last: list[Outcome] = []
 
     async def judge_request() -> bool:
@@ -227,7 +239,7 @@ async def agated_stream(
         return last[0].allowed
 
     async def judge(check: Check) -> bool:
-        if not guard.policy.checks(Stage.RESPONSE):
+        if not checked:
             return True
         last[:] = [await guard.acheck(source, response=check.text)]
         return last[0].allowed
@@ -235,7 +247,7 @@ async def agated_stream(
     gated = stream_async(
         chunks,
         judge,
-        gate=_text_gate(options),
+        gate=_text_gate(options) if checked else _open_gate(),
         blocked=lambda: [stand_in(last[0])],
         before=judge_request if before else None,
     )

@@ -144,7 +144,7 @@ class _Pump(Generic[T]):
             self._task.cancel()
         await asyncio.wait([self._task])
         if not self._begun:  # cancelled before its first step: nobody has closed the source
-            await _aclose(self._source)
+            await closed(self._source)
         if not self._task.cancelled():
             self._task.result()
 
@@ -171,8 +171,8 @@ class _Pump(Generic[T]):
         finally:
             self._closing = True
             if items is not self._source:
-                await _aclose(items)
-            await _aclose(self._source)
+                await closed(items)
+            await closed(self._source)
 
 
 def _close(source: object) -> None:
@@ -181,7 +181,8 @@ def _close(source: object) -> None:
         close()
 
 
-async def _aclose(source: object) -> None:
+async def closed(source: object) -> None:
+    """Close an async source, if it can be closed."""
     close = getattr(source, "aclose", None) or getattr(source, "close", None)
     if callable(close):
         closing = close()
