@@ -5,7 +5,6 @@ and every caller hands its coroutine over.
 """
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 T = TypeVar("T")
+
+
+def _done() -> None:
+    """There is nothing left to do."""
 
 
 class VLLMHost:
@@ -74,8 +77,6 @@ class VLLMHost:
         self._stop()
         if threading.current_thread() is not self._thread:
             self._thread.join()
-            # Errors hold frames that hold the AsyncLLM, whose destructor fails at the interpreter's end.
-            gc.collect()
 
     def _stop(self) -> None:
         with self._lock:
@@ -105,6 +106,8 @@ class VLLMHost:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
         llm.shutdown()
+        # Its destructor would do so again, and fail where it runs as late as at the interpreter's end.
+        llm.shutdown = _done
         self._ready = Future()
         self._ready.set_exception(GuardClosedError("the vLLM engine was closed: make a new guard"))
 

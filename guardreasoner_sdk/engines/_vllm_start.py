@@ -73,6 +73,13 @@ def start(pretrained: Pretrained, options: dict[str, Any]) -> VLLMHost:
         ) from error
 
 
+def runs_on_cpu() -> bool:
+    """Whether this vLLM is one for CPUs."""
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
 def describe(
     config: "ModelConfig", pretrained: Pretrained, adapter: str | os.PathLike[str] | None, max_model_len: int
 ) -> EngineInfo:

@@ -17,6 +17,7 @@ from guardreasoner_sdk.engines._vllm_start import (
     adapter_settings,
     check_installed,
     describe,
+    runs_on_cpu,
     start,
 )
 from guardreasoner_sdk.errors import (
@@ -73,7 +74,8 @@ class VLLMEngine:
         gpu_memory_utilization: share of the GPU's memory that vLLM takes; default vLLM's own.
         max_num_seqs: the most requests that run at once; default vLLM's own.
         tensor_parallel_size: GPUs to spread the model over.
-        enforce_eager: skip CUDA graphs and compilation: quicker to start, slower to run.
+        enforce_eager: skip compilation and CUDA graphs: quicker to start, slower to run. Default: on a CPU,
+            where the compilation takes longer than most programs run.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
@@ -93,7 +95,7 @@ class VLLMEngine:
         gpu_memory_utilization: float | None = None,
         max_num_seqs: int | None = None,
         tensor_parallel_size: int = 1,
-        enforce_eager: bool = False,
+        enforce_eager: bool | None = None,
     ) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise ConfigError(NO_MAIN_GUARD)
@@ -120,7 +122,7 @@ class VLLMEngine:
             "gpu_memory_utilization": gpu_memory_utilization,
             "max_num_seqs": max_num_seqs,
             "tensor_parallel_size": tensor_parallel_size,
-            "enforce_eager": enforce_eager,
+            "enforce_eager": runs_on_cpu() if enforce_eager is None else enforce_eager,
             "enable_prefix_caching": True,
             "logprobs_mode": "raw_logprobs",
             "disable_log_stats": True,
