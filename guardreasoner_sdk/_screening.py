@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from enum import Enum
 
 from guardreasoner_sdk._drive import Drive, GuardFlow, perform
 from guardreasoner_sdk.caches import Cache
@@ -18,8 +19,20 @@ from guardreasoner_sdk.labels import Task
 from guardreasoner_sdk.verdict import Verdict
 
 Outcomes = list[Verdict | GuardError]
-_Shared = Future[Verdict | GuardError | None]
-"""What one call shares with others that ask the same; ``None`` when it was abandoned before its end."""
+
+
+class _Shared(Future[Verdict | GuardError | None]):
+    """What one call shares with others that ask the same; ``None`` when it was abandoned before its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+
+class _Own(Enum):
+    """What a call is told that must not wait, but ask for itself."""
+
+    ASK = "ask"
 
 
 class Screening:
@@ -57,10 +70,15 @@ class Screening:
                     yield from self._judge_claimed(mine, found, tasks, options, started)
             finally:
                 self._settle(mine, found)
+            alone: dict[str, Exchange] = {}
             for key, shared in others.items():
                 result = yield from perform(_Await(shared, options.deadline))
-                if result is not None:
+                if result is _Own.ASK:
+                    alone[key] = wanted[key]
+                elif result is not None and not _could_do_better(result, options.deadline):
                     found[key] = result
+            if alone:
+                yield from self._judge_claimed(alone, found, tasks, options, started)
             wanted = {key: exchange for key, exchange in wanted.items() if key not in found}
         return [found[key] for key in keys]
 
@@ -98,7 +116,7 @@ class Screening:
             for key, exchange in wanted.items():
                 shared = self._in_flight.get(key)
                 if shared is None:
-                    self._in_flight[key] = Future()
+                    self._in_flight[key] = _Shared()
                     mine[key] = exchange
                 else:
                     others[key] = shared
@@ -130,6 +148,13 @@ class Screening:
             digest.update(b"%d:" % len(data))
             digest.update(data)
         return digest.hexdigest()
+
+
+def _could_do_better(result: Verdict | GuardError, deadline: float | None) -> bool:
+    """Whether asking anew may be less cut short: there is more time left than the other call took."""
+    if not isinstance(result, Verdict) or result.cut_short != "deadline":
+        return False
+    return deadline is None or deadline - time.monotonic() > result.latency
 
 
 def _pieces(screened: ScreenedText | None) -> Iterator[str]:
@@ -167,18 +192,23 @@ class _CacheWrite:
 
 @dataclass(frozen=True, slots=True)
 class _Await:
-    """Wait for another call's result, no longer than one's own deadline."""
+    """Wait for another call's result, no longer than one's own deadline.
+
+    A sync call inside an event loop must not wait for an async one of the same loop, which it holds up.
+    """
 
     shared: _Shared
     deadline: float | None
 
-    def run(self) -> Verdict | GuardError | None:
+    def run(self) -> Verdict | GuardError | _Own | None:
+        if self.shared.thread == threading.get_ident() and not self.shared.done():
+            return _Own.ASK
         try:
             return self.shared.result(self._left())
         except FutureTimeoutError:
             return self._late()
 
-    async def arun(self) -> Verdict | GuardError | None:
+    async def arun(self) -> Verdict | GuardError | _Own | None:
         try:
             async with asyncio.timeout(self._left()):
                 return await asyncio.shield(asyncio.wrap_future(self.shared))

@@ -30,7 +30,7 @@ from guardreasoner_sdk.guard import Guard
 from guardreasoner_sdk.judging import JudgeOptions, Reasoner, Screener
 from guardreasoner_sdk.labels import Label, Task
 from guardreasoner_sdk.policy import Policy, Stage
-from guardreasoner_sdk.ports import ClassificationRequest, Generation
+from guardreasoner_sdk.ports import ClassificationRequest, Generation, GenerationRequest
 from guardreasoner_sdk.testing import FakeClassifier, FakeEngine
 from guardreasoner_sdk.verdict import Verdict
 from tests.sdk.guards import SAFE, answer, classifier, guard
@@ -472,3 +472,41 @@ def test_a_reply_that_only_the_request_stage_has_seen_is_not_covered() -> None:
     outcome = guard().check(prefilled, stage=Stage.REQUEST)
     assert outcome.verdict is not None
     assert [part.complete for part in outcome.verdict.coverage.parts] == [True, False]
+
+
+def test_a_sync_call_inside_an_event_loop_does_not_wait_for_an_async_one_of_that_loop() -> None:
+    asked: list[str] = []
+
+    def probabilities(request: ClassificationRequest) -> Mapping[Task, float]:
+        asked.append(request.prompt)
+        return SAFE
+
+    made = guard(FakeClassifier(probabilities, seconds=0.01))
+
+    async def main() -> tuple[Verdict, Verdict]:
+        leading = asyncio.ensure_future(made.ascreen("same"))
+        await asyncio.sleep(0)
+        return made.screen("same", deadline=10), await leading
+
+    assert [label(verdict) for verdict in asyncio.run(main())] == [Label.UNHARMFUL] * 2
+    assert asked == ["same"] * 2
+
+
+def test_a_verdict_cut_short_by_one_callers_deadline_is_not_that_of_another_who_has_more_time() -> None:
+    def write(request: GenerationRequest) -> Generation | str:
+        hurried = request.stop_at is not None
+        return Generation(text=" the user asks", finish_reason="deadline") if hurried else answer()
+
+    engine = FakeEngine(write, constrained=" unharmful")
+    made = Guard(judge=Reasoner(make_format("guardreasoner"), engine), cache="off")
+    engine.hold()
+
+    async def main() -> list[Verdict]:
+        hurried = asyncio.ensure_future(made.ascreen("same", deadline=20))
+        await asyncio.to_thread(engine.wait_until_asked)
+        patient = asyncio.ensure_future(made.ascreen_batch(["same"]))
+        await asyncio.sleep(0)
+        engine.release()
+        return [await hurried, *await patient]
+
+    assert [verdict.cut_short for verdict in asyncio.run(main())] == ["deadline", None]
