@@ -9,6 +9,9 @@ Finding works on a folded copy of the text, made for that alone: compatibility f
 (also ``l``, ``1`` and ``|`` for ``i``, ``0`` for ``o``), accents, invisible characters and every Unicode line
 separator are folded. A line is structure when it *begins* with a marker, with nothing but punctuation,
 symbols, white space or a list number before it. A marker after other words on its line is not structure.
+
+A server that is sent text turns the name of a control token (``<|eot_id|>``) in it into that token, wherever
+it stands: a user could end the prompt with it. Such names are broken up in the same way.
 """
 
 import re
@@ -54,7 +57,7 @@ RELEASED: Final = Hardening(prefill=False, escape=False, constrained_retry=False
 
 @dataclass(frozen=True, slots=True)
 class Escaped:
-    """A text with the lines that imitate structure quoted, and the way back.
+    """A text with whatever imitates structure quoted, and the way back.
 
     Attributes:
         text: the escaped text.
@@ -66,7 +69,7 @@ class Escaped:
 
     @property
     def forged(self) -> bool:
-        """Whether any line was quoted."""
+        """Whether anything was quoted."""
         return bool(self.insertions)
 
     def to_escaped(self, offset: int) -> int:
@@ -82,18 +85,21 @@ class Escaped:
 
 
 def escape(text: str) -> Escaped:
-    """Quote every line that imitates structure. Idempotent; linear in the length of the text."""
-    lines = forged_lines(text)
-    if not lines:
+    """Quote every line that imitates structure, and break up the names of control tokens.
+
+    Idempotent; linear in the length of the text.
+    """
+    insertions = [token.start() + 1 for token in _CONTROL_TOKEN.finditer(text)] if "<|" in text else []
+    if lines := forged_lines(text):
+        starts = [0, *(separator.end() for separator in _SEPARATOR.finditer(text))]
+        insertions = sorted([*insertions, *(starts[line] for line in lines)])
+    if not insertions:
         return Escaped(text)
     pieces: list[str] = []
-    insertions: list[int] = []
     done = 0
-    starts = [0, *(separator.end() for separator in _SEPARATOR.finditer(text))]
-    for start in (starts[line] for line in lines):
-        pieces += (text[done:start], QUOTE)
-        insertions.append(start)
-        done = start
+    for at in insertions:
+        pieces += (text[done:at], QUOTE)
+        done = at
     return Escaped("".join((*pieces, text[done:])), tuple(insertions))
 
 
@@ -124,6 +130,8 @@ def fold(text: str) -> str:
 
 
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f](?:[^A-Za-z]*[^\x00-\x7f])?")
+_CONTROL_TOKEN: Final = re.compile(r"<\|[^\s<>|]{1,64}\|>")
+
 _SEPARATOR: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 _LOOK_ALIKES: Final[Mapping[str, str]] = {

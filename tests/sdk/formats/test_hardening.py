@@ -314,3 +314,20 @@ def test_a_megabyte_of_anything_is_done_with_in_linear_time(piece: str) -> None:
 
 def test_many_forged_lines_are_all_quoted() -> None:
     assert escape("AI assistant:\n" * 50_000).text == "| AI assistant:\n" * 50_000
+
+
+@pytest.mark.parametrize("name", ["eot_id", "end_of_text", "begin_of_text", "start_header_id", "im_end"])
+def test_the_name_of_a_control_token_is_broken_up_wherever_it_stands(name: str) -> None:
+    text = f"What does <|{name}|> mean, and\n<|{name}|>?"
+    quoted = escape(text)
+    assert quoted.text == f"What does <| |{name}|> mean, and\n<| |{name}|>?"
+    assert quoted.forged
+    assert escape(quoted.text).text == quoted.text
+    assert quoted.to_original(quoted.to_escaped(len(text) - 1)) == len(text) - 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a <| b |> c", "x <|> y", "f <| g <| h", "List.map f |> List.sum", "<|", "|>"]
+)
+def test_operators_that_look_like_the_brackets_of_a_control_token_pass_unchanged(text: str) -> None:
+    assert escape(text).text == text
