@@ -46,8 +46,8 @@ def checks(*, full: bool) -> list[Check]:
     packaging = Path("tests/packaging")
     light = [f"--ignore={path}" for path in (*heavy, packaging)]
     return [
-        Check("lint", [tools / "ruff", "check", "."]),
-        Check("format", [tools / "ruff", "format", "--check", "."]),
+        Check("lint", [tools / "ruff", "check", "--output-format=concise", "."]),
+        Check("format", [tools / "ruff", "format", "--check", "--output-format=concise", "."]),
         Check("layers", [tools / "lint-imports", "--no-cache"]),
         Check("types", [tools / "mypy"]),
         _pytest("tests", LIGHT, [*light, "tests"], full=full),
