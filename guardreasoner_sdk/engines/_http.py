@@ -1,4 +1,4 @@
-"""The only module that speaks HTTP: one pool of connections for sync callers and one for each event loop."""
+"""Where HTTP is spoken, with httpx: one pool of connections for sync callers and one for each event loop."""
 
 import asyncio
 import functools

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed: run with .venv-vllm/bin/python")
-pytest.importorskip("transformers", reason="transformers is not installed: run with .venv-vllm/bin/python")
-
 from guardreasoner_sdk.engines.vllm_http import VLLMServer
 from guardreasoner_sdk.errors import (
     CannotJudgeError,
@@ -19,14 +16,9 @@ from guardreasoner_sdk.errors import (
     PromptTooLongError,
 )
 from guardreasoner_sdk.ports import Generation, GenerationRequest, ScoreRequest, Scores, TextResult
-from tests.live.servers import Server, vllm_server
-from tests.live.tiny_llama import make_model
-from tests.live.vllm_env import is_ready
+from tests.live.servers import Server
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.skipif(not is_ready(), reason="no vLLM environment: run `make env-vllm`"),
-]
+pytestmark = pytest.mark.vllm
 
 LABELS = (" harmful", " unharmful", " refusal", " compliance")
 ENDLESS = "[a-z ]{3000,4000}"
@@ -35,19 +27,8 @@ ENDLESS = "[a-z ]{3000,4000}"
 REGEX = "Request:( harmful| unharmful)\nCompletion:( refusal| compliance| None)"
 
 
-@pytest.fixture(scope="module", params=["whole", "pieces"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp(f"tiny-{request.param}"), labels=request.param)
-
-
-@pytest.fixture(scope="module")
-def server(model: Path) -> Iterator[Server]:
-    with vllm_server(model, arguments=["--enable-prompt-tokens-details"]) as running:
-        yield running
-
-
 @pytest.fixture
-def engine(server: Server) -> Iterator[VLLMServer]:
+def http(server: Server) -> Iterator[VLLMServer]:
     with VLLMServer(server.url) as made:
         yield made
 
@@ -59,22 +40,6 @@ def ask(prompt: str = "How do I bake bread?", **options: object) -> GenerationRe
 def generation(result: TextResult | CannotJudgeError) -> Generation:
     assert isinstance(result, Generation), result
     return result
-
-
-def by_hand(model: Path, prompt: str, continuations: tuple[str, ...]) -> list[float]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    start = len(tokenizer(prompt).input_ids)
-    sums = []
-    for continuation in continuations:
-        ids = tokenizer(prompt + continuation, return_tensors="pt").input_ids
-        with torch.no_grad():
-            logprobs = torch.log_softmax(network(ids).logits[0].double(), dim=-1)
-        sums.append(sum(float(logprobs[at - 1, ids[0, at]]) for at in range(start, ids.shape[1])))
-    return sums
 
 
 def running(server: Server) -> int:
@@ -91,44 +56,44 @@ def wait_until_idle(server: Server) -> None:
     raise AssertionError("the server still works on a request that was given up")
 
 
-def test_a_batch_comes_back_in_order_and_as_one_by_one(engine: VLLMServer) -> None:
+def test_a_batch_comes_back_in_order_and_as_one_by_one(http: VLLMServer) -> None:
     requests = [ask(f"Tell me about the number {n}.") for n in range(40)]
-    batch = [generation(result).text for result in engine.run(requests)]
-    single = [generation(engine.run([request])[0]).text for request in requests[:5]]
+    batch = [generation(result).text for result in http.run(requests)]
+    single = [generation(http.run([request])[0]).text for request in requests[:5]]
     assert batch[:5] == single
-    assert batch == [generation(result).text for result in asyncio.run(engine.arun(requests))]
+    assert batch == [generation(result).text for result in asyncio.run(http.arun(requests))]
 
 
-def test_the_only_served_model_is_found(engine: VLLMServer) -> None:
-    engine.run([ask()])
-    assert engine.info.model == "guard"
+def test_the_only_served_model_is_found(http: VLLMServer) -> None:
+    http.run([ask()])
+    assert http.info.model == "guard"
 
 
 def test_an_unknown_model_is_named(server: Server) -> None:
-    with VLLMServer(server.url, model="nope") as engine:
-        (error,) = engine.run([ask()])
+    with VLLMServer(server.url, model="nope") as other:
+        (error,) = other.run([ask()])
     assert isinstance(error, ModelNotFoundError)
     assert "nope" in str(error)
 
 
-def test_a_prompt_that_does_not_fit_fails_alone(engine: VLLMServer) -> None:
-    short, long, other = engine.run([ask(), ask("word " * 20_000), ask()])
+def test_a_prompt_that_does_not_fit_fails_alone(http: VLLMServer) -> None:
+    short, long, other = http.run([ask(), ask("word " * 20_000), ask()])
     assert isinstance(long, PromptTooLongError)
     assert generation(short) == generation(other)
 
 
-def test_stop_strings_end_the_text(engine: VLLMServer) -> None:
-    whole = generation(engine.run([ask()])[0]).text
+def test_stop_strings_end_the_text(http: VLLMServer) -> None:
+    whole = generation(http.run([ask()])[0]).text
     stop = whole[5:8]
-    stopped = generation(engine.run([ask(stop=(stop,))])[0])
+    stopped = generation(http.run([ask(stop=(stop,))])[0])
     assert stopped.text == whole[: whole.index(stop)]
     assert stopped.finish_reason == "stop"
 
 
-def test_structured_output_matches(engine: VLLMServer) -> None:
+def test_structured_output_matches(http: VLLMServer) -> None:
     import re
 
-    answer = generation(engine.run([ask(regex=REGEX, max_tokens=64)])[0])
+    answer = generation(http.run([ask(regex=REGEX, max_tokens=64)])[0])
     assert re.fullmatch(REGEX, answer.text)
     assert answer.finish_reason == "stop"
 
@@ -136,54 +101,54 @@ def test_structured_output_matches(engine: VLLMServer) -> None:
 @pytest.mark.parametrize(
     "prompt", ["Answers: \nRequest:", "Some text\n\nAnswers: \nRequest:", "x", "Is it un"]
 )
-def test_scores_are_the_models_own(engine: VLLMServer, model: Path, prompt: str) -> None:
-    (scores,) = engine.run([ScoreRequest(prompt=prompt, continuations=LABELS)])
+def test_scores_are_the_models_own(http: VLLMServer, model: Path, prompt: str) -> None:
+    (scores,) = http.run([ScoreRequest(prompt=prompt, continuations=LABELS)])
+    from tests.live.by_hand import path_logprobs
+
     assert isinstance(scores, Scores), scores
-    assert scores.logprobs == pytest.approx(by_hand(model, prompt, LABELS), abs=1e-3)
+    assert scores.logprobs == pytest.approx(path_logprobs(model, prompt, LABELS), abs=1e-3)
     assert scores.method == "token_path/next_token"
 
 
-def test_a_known_slot_costs_one_or_two_requests(engine: VLLMServer) -> None:
+def test_a_known_slot_costs_one_or_two_requests(http: VLLMServer) -> None:
     prompts = [f"Text number {n}.\n\nAnswers: \nRequest:" for n in range(3)]
     for prompt in prompts:
-        (scores,) = engine.run([ScoreRequest(prompt=prompt, continuations=LABELS[:2])])
+        (scores,) = http.run([ScoreRequest(prompt=prompt, continuations=LABELS[:2])])
     assert isinstance(scores, Scores)
     assert scores.requests <= 2
 
 
-def test_prompt_logprobs_give_the_same_scores(engine: VLLMServer) -> None:
+def test_prompt_logprobs_give_the_same_scores(http: VLLMServer) -> None:
     request = ScoreRequest(prompt="Answers: \nRequest:", continuations=LABELS)
-    (walked,) = engine.run([request])
-    engine._memory.no_next_tokens = True
-    (read,) = engine.run([request])
+    (walked,) = http.run([request])
+    http._memory.no_next_tokens = True
+    (read,) = http.run([request])
     assert isinstance(walked, Scores)
     assert isinstance(read, Scores)
     assert read.method == "token_path/prompt_logprobs"
     assert read.logprobs == pytest.approx(walked.logprobs, abs=1e-3)
 
 
-def test_the_soft_limit_keeps_the_partial_text_and_frees_the_server(
-    engine: VLLMServer, server: Server
-) -> None:
-    engine.run([ask()])
+def test_the_soft_limit_keeps_the_partial_text_and_frees_the_server(http: VLLMServer, server: Server) -> None:
+    http.run([ask()])
     request = ask(max_tokens=4000, regex=ENDLESS, stop_at=time.monotonic() + 0.6)
-    answer = generation(engine.run([request])[0])
+    answer = generation(http.run([request])[0])
     assert answer.finish_reason == "deadline"
     assert answer.text
     assert answer.completion_tokens
     wait_until_idle(server)
 
 
-def test_the_deadline_ends_in_an_error_and_frees_the_server(engine: VLLMServer, server: Server) -> None:
-    engine.run([ask()])
-    (error,) = engine.run([ask(max_tokens=4000, regex=ENDLESS)], deadline=time.monotonic() + 0.3)
+def test_the_deadline_ends_in_an_error_and_frees_the_server(http: VLLMServer, server: Server) -> None:
+    http.run([ask()])
+    (error,) = http.run([ask(max_tokens=4000, regex=ENDLESS)], deadline=time.monotonic() + 0.3)
     assert isinstance(error, EngineTimeoutError)
     wait_until_idle(server)
 
 
-def test_cancelling_frees_the_server(engine: VLLMServer, server: Server) -> None:
+def test_cancelling_frees_the_server(http: VLLMServer, server: Server) -> None:
     async def main() -> None:
-        task = asyncio.create_task(engine.arun([ask(max_tokens=4000, regex=ENDLESS)] * 3))
+        task = asyncio.create_task(http.arun([ask(max_tokens=4000, regex=ENDLESS)] * 3))
         while not running(server):
             await asyncio.sleep(0.02)
         task.cancel()
