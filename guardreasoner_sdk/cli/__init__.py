@@ -1,12 +1,17 @@
 """The command ``guardreasoner``.
 
 Exit statuses: 0 allowed (or done), 1 blocked, 2 wrong usage or settings, 3 could not be judged, 130
-interrupted.
+interrupted, 141 when whoever read the output stopped reading.
 """
+
+import contextlib
+import os
+import sys
 
 import typer
 
 from guardreasoner_sdk import __version__
+from guardreasoner_sdk.cli._common import Status
 from guardreasoner_sdk.cli.demo import demo
 from guardreasoner_sdk.cli.doctor import doctor
 from guardreasoner_sdk.cli.screen import screen
@@ -34,4 +39,20 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        # Typer makes an exit status of 1 of a broken pipe, which here means blocked.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _let_go_of_the_output()
+        raise SystemExit(int(Status.PIPE)) from end
+
+
+def _let_go_of_the_output() -> None:
+    """What is left in the buffers would raise once more when the interpreter flushes them."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
