@@ -32,6 +32,7 @@ from guardreasoner_sdk.errors import (
 from guardreasoner_sdk.ports import Generation, GenerationRequest, TextEngine, TextRequest, TextResult
 from tests.sdk.engines.faults import (
     FaultServer,
+    Line,
     Reply,
     answer,
     by_prompt,
@@ -148,6 +149,38 @@ def test_connections_are_kept(connect: Connect) -> None:
             engine.run([ask()])
         # The server has a thread for each connection.
         assert threading.active_count() - before == 1
+
+
+def test_a_connection_that_the_server_closed_is_replaced(connect: Connect) -> None:
+    def once(line: Line) -> bool:
+        fine()(line)
+        return False
+
+    with FaultServer(once) as server:
+        engine = connect(server)
+
+        async def several() -> list[str]:
+            return [text_of((await engine.arun([ask()]))[0]) for _ in range(5)]
+
+        assert [text_of(engine.run([ask()])[0]) for _ in range(5)] == ["fine"] * 5
+        assert asyncio.run(several()) == ["fine"] * 5
+
+
+def test_no_more_connections_than_allowed_are_open(connect: Connect, run: Run) -> None:
+    busy = threading.Semaphore(3)
+    too_many = threading.Event()
+
+    def count(line: Line) -> None:
+        if not busy.acquire(blocking=False):
+            too_many.set()
+        line.rest(0.01)
+        busy.release()
+        fine()(line)
+
+    with FaultServer(count) as server:
+        engine = connect(server, max_connections=3)
+        assert len(run(engine, [ask()] * 20)) == 20
+    assert not too_many.is_set()
 
 
 def test_a_refused_connection_says_how_to_start_a_server(connect: Connect, run: Run) -> None:
