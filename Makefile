@@ -55,6 +55,8 @@ layers: env ## Check that modules import from lower floors only
 
 screener: env-train ## Train the embedded screener, measure it, and write its assets and card
 	$(VENV_TRAIN)/bin/python -m guardreasoner_trainer.screener_train --data $(DATA)/screener --drop-overlaps
+	@set -e; for step in heldout benchmarks speed card; do \
+		$(VENV_TRAIN)/bin/python -m guardreasoner_trainer.screener_report $$step --data $(DATA); done
 
 benchmarks: env ## Measure the speed of the layer itself; prints a table for each benchmark
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(PY) $$benchmark; done
