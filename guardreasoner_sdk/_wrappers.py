@@ -86,8 +86,8 @@ class GuardWrappers(ABC):
 
         Args:
             function: the function, when used without arguments.
-            prompt: name of the parameter with the prompt or the messages. Default: ``prompt`` or
-                ``messages`` if there is one, else the first parameter.
+            prompt: name of the parameter with the prompt or the messages. Default: the one named ``prompt``
+                or ``messages``, else the only parameter or the only one without a default.
             response: finds the reply in what the function returns; default by shape (`replies_of`).
             overlap: start the function while its prompt is judged; nothing of it is delivered before the
                 verdict, and an async one is cancelled on a block. Default: the guard's setting, which is
@@ -96,7 +96,7 @@ class GuardWrappers(ABC):
                 cancelled, so `overlap` needs ``side_effects=False`` for one.
 
         Raises:
-            ConfigError: there is no such parameter, or `overlap` cannot be had.
+            ConfigError: there is no such parameter, several may be the prompt, or `overlap` cannot be had.
         """
         options = self._call_options(prompt, response, overlap, side_effects)
 

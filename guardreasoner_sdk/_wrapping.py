@@ -31,7 +31,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 PROMPT_NAMES = ("prompt", "messages")
-"""Parameters that are taken for the prompt when they are there and none is named."""
+"""A parameter of one of these names is taken for the prompt when none is named."""
 
 
 class Checker(Protocol):
@@ -336,6 +336,22 @@ def _name(function: Callable[..., object]) -> str:
     return getattr(function, "__qualname__", repr(function))
 
 
+def _named(signature: inspect.Signature) -> list[inspect.Parameter]:
+    return [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _prompt_name(signature: inspect.Signature) -> str | None:
+    """The parameter that must be the prompt; ``None`` where it would be a guess.
+
+    It is the one named as prompts are, else the one that calls have to give, else the only one. A wrong guess
+    would judge a user's id and let the question through.
+    """
+    usable = [p for n, p in enumerate(_named(signature)) if n > 0 or p.name not in ("self", "cls")]
+    known = [p for p in usable if p.name in PROMPT_NAMES]
+    required = [p for p in known or usable if p.default is p.empty]
+    return next((few[0].name for few in (known, required, usable) if len(few) == 1), None)
+
+
 def _prompt_finder(
     function: Callable[..., object], name: str | None
 ) -> Callable[[Sequence[object], Mapping[str, object]], Conversation]:
@@ -344,16 +360,20 @@ def _prompt_finder(
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{_name(function)} has no signature to find the prompt in") from error
-    named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if name is None:
-        usable = [p for n, p in enumerate(named) if not (n == 0 and p in ("self", "cls"))]
-        name = next((p for p in PROMPT_NAMES if p in usable), usable[0] if usable else None)
-    if name is None or name not in named:
-        raise ConfigError(
-            f"{_name(function)}{signature} has no parameter {name or 'for the prompt'!r}: "
-            f"name the one that holds it with protect(prompt=...)"
-        )
+        # What a partial has bound by position is gone from its signature, and may have been the prompt.
+        whole = inspect.signature(function.func) if isinstance(function, functools.partial) else signature
+        name = _prompt_name(whole)
     chosen = name
+    if chosen is None or chosen not in (parameter.name for parameter in _named(signature)):
+        lacking = (
+            f"has no parameter {chosen!r}"
+            if chosen is not None
+            else "has no parameter that must be the prompt"
+        )
+        raise ConfigError(
+            f"{_name(function)}{signature} {lacking}: name the one that holds it with protect(prompt=...)"
+        )
 
     def find(args: Sequence[object], kwargs: Mapping[str, object]) -> Conversation:
         bound = signature.bind(*args, **kwargs)

@@ -305,18 +305,39 @@ def test_types_stay_for_a_type_checker() -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt", "messages", "anything"])
-def test_the_prompt_is_found_by_name_else_it_is_the_first_parameter(name: str) -> None:
+def test_the_prompt_is_found_by_name_else_it_is_the_only_parameter_without_a_default(name: str) -> None:
     namespace: dict[str, Callable[..., str]] = {}
     code = {
         "prompt": "def chat(style, prompt): return 'fine'",
         "messages": "def chat(style, messages): return 'fine'",
-        "anything": "def chat(anything, style): return 'fine'",
+        "anything": "def chat(style='short', *, anything): return 'fine'",
     }[name]
     exec(code, namespace)
     chat = guard().protect(namespace["chat"])
     assert chat(**{name: "hello", "style": "HARM"}) == "fine"
     with pytest.raises(Blocked):
         chat(**{name: "HARM", "style": "short"})
+
+
+def both_names(prompt: str, messages: list[str]) -> str:
+    return "fine"
+
+
+def no_name(user_id: str, question: str) -> str:
+    return "fine"
+
+
+AMBIGUOUS: dict[str, Callable[..., str]] = {
+    "two names": both_names,
+    "no name": no_name,
+    "a partial that has the prompt": functools.partial(lambda prompt, style: "fine", "HARM"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_which_parameter_holds_the_prompt_is_asked_and_not_guessed(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"protect\(prompt="):
+        guard().protect(AMBIGUOUS[name])
 
 
 def test_the_parameter_that_holds_the_prompt_can_be_named() -> None:
