@@ -41,7 +41,7 @@ class OneCompletion:
 
     name = "one-completion"
     identity = "one-completion"
-    tasks = frozenset({Task.PROMPT_HARM})
+    tasks = frozenset(Task)
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
