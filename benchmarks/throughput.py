@@ -5,8 +5,8 @@
     python benchmarks/throughput.py --in-process FOLDER          vLLM in this process, beside LLM.generate
 
 Over HTTP without a URL, a replay server with made-up recordings runs in a process of its own. Both sides
-send the same prompts with the same parameters at the same concurrency, in turns, and the ratio of the medians is
-what counts: seconds on a shared machine mean little.
+send the same prompts with the same parameters at the same concurrency, in turns, and the ratio of the
+medians is what counts: seconds on a shared machine mean little.
 """
 
 import argparse
