@@ -41,7 +41,7 @@ class Recorder:
             self._telemetry.record(result, span=alone)
 
     def decided(self, outcome: Outcome, exchange: Exchange, latency: float, span: Span) -> "Written":
-        """Log, count and report a decision; gives the effect of writing its audit record."""
+        """Log and count a decision; gives the effect of writing its audit record."""
         decision = outcome.decision
         judged = outcome.verdict if outcome.verdict is not None else outcome.error
         assert judged is not None
@@ -53,8 +53,6 @@ class Recorder:
         self._telemetry.record(
             judged, stage=decision.stage, action=decision.action, latency=latency, span=span
         )
-        if self._policy.on_decision is not None:
-            self._policy.on_decision(decision, outcome.verdict)
         if self._sink is None:
             return Written(None, None)
         record = AuditRecord.of(
@@ -69,6 +67,11 @@ class Recorder:
             latency=latency,
         )
         return Written(self._sink, record)
+
+    def told(self, outcome: Outcome) -> None:
+        """Call back, once the decision is on record: what a callback raises stops the call."""
+        if self._policy.on_decision is not None:
+            self._policy.on_decision(outcome.decision, outcome.verdict)
 
     def close(self) -> None:
         """Close the sink."""

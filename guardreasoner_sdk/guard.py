@@ -295,6 +295,7 @@ class Guard(GuardWrappers):
                 raise result
             latency = time.monotonic() - started
             yield from perform(self._recorder.decided(outcome, asked.exchange, latency, span))
+            self._recorder.told(outcome)
         return outcome
 
     def _screen(self, asks: Sequence[Asked], options: JudgeOptions) -> GuardFlow[Outcomes]:

@@ -224,6 +224,18 @@ def test_fail_open_is_on_record(tmp_path: Path) -> None:
     assert "EngineUnavailableError" in path.read_text("utf-8")
 
 
+def test_a_decision_is_on_record_before_the_callback_hears_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+
+    def fail(decision: Decision, verdict: Verdict | None) -> None:
+        raise RuntimeError("the callback failed")
+
+    made = Guard(judge=Screener(classifier()), audit=path, policy=Policy(on_decision=fail))
+    with pytest.raises(RuntimeError):
+        made.check("HARM")
+    assert [record["action"] for record in records(path)] == ["block"]
+
+
 def test_an_async_guard_writes_the_same_records(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
 
