@@ -256,7 +256,12 @@ class Screener:
     def judge(
         self, exchange: Exchange, *, tasks: frozenset[Task], options: JudgeOptions
     ) -> JudgeFlow[Verdict]:
-        """See `Judge.judge`. Depth and reasoning budgets do not apply."""
+        """See `Judge.judge`. Depth and reasoning budgets do not apply.
+
+        Forged structure does not mislead a classifier; it is reported since a policy may act on it.
+        """
+        from guardreasoner_sdk.formats.hardening import forged_lines
+
         response = exchange.response.text if exchange.response is not None else None
         asked = tasks if response is not None else tasks & REQUEST_TASKS
         result = Classification(probabilities={}, windows=0)
@@ -281,6 +286,7 @@ class Screener:
             revision=info.revision,
             score_method="classifier",
             windows=result.windows,
+            forged_structure=any(forged_lines(text) for text in (exchange.request.text, response) if text),
             usage=Usage(prompt_tokens=result.tokens, requests=1 if asked else 0),
             coverage=self._coverage(exchange, asked),
         )
