@@ -42,6 +42,9 @@ _ROLES: Mapping[str, Role] = {
     "ai": Role.ASSISTANT,
     "AIMessageChunk": Role.ASSISTANT,
     "HumanMessageChunk": Role.USER,
+    "SystemMessageChunk": Role.SYSTEM,
+    "ToolMessageChunk": Role.TOOL,
+    "FunctionMessageChunk": Role.TOOL,
     "tool": Role.TOOL,
     "function": Role.TOOL,
 }

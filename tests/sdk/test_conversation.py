@@ -300,3 +300,17 @@ def test_a_user_message_of_tool_results_alone_is_no_turn_of_the_user() -> None:
     result = {"type": "tool_result", "tool_use_id": "1", "content": "found"}
     (only,) = Conversation.of([{"role": "user", "content": [result]}]).messages
     assert only.role is Role.TOOL
+
+
+@pytest.mark.parametrize(
+    ("type_", "role"),
+    [
+        ("AIMessageChunk", Role.ASSISTANT),
+        ("HumanMessageChunk", Role.USER),
+        ("SystemMessageChunk", Role.SYSTEM),
+        ("ToolMessageChunk", Role.TOOL),
+        ("FunctionMessageChunk", Role.TOOL),
+    ],
+)
+def test_langchain_chunks_are_messages_too(type_: str, role: Role) -> None:
+    assert Conversation.of([SimpleNamespace(type=type_, content="a")]).messages[0].role is role
