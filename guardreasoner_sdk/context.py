@@ -65,9 +65,9 @@ def select(
 ) -> Exchange:
     """Pick the exchange to judge.
 
-    The request is the last user turn (all its text parts, and the tool results after it when
-    `check_tool_results`); the response is what the assistant said after it, tool calls included, if that is
-    where the conversation ends.
+    The request is the last user turn (all user messages since the assistant last spoke, and the tool results
+    after them when `check_tool_results`); the response is what the assistant said after it, tool calls
+    included, if that is where the conversation ends.
 
     Args:
         conversation: all there is.
@@ -88,8 +88,11 @@ def select(
     if last < 0:
         raise EmptyInputError("there is no user turn in the conversation: nothing to judge as the request")
     first = last
-    while first > 0 and messages[first - 1].role is Role.USER:  # consecutive user messages are one turn
-        first -= 1
+    for n in range(last - 1, -1, -1):  # user messages without a reply between them are one turn
+        if messages[n].role is Role.USER:
+            first = n
+        elif messages[n].role is not Role.SYSTEM:
+            break
     reply = len(messages)
     while messages[reply - 1].role is Role.ASSISTANT:
         reply -= 1
@@ -137,7 +140,9 @@ def _reason_left_out(
         return "system message"
     if n < first:
         return "earlier turn"
-    if first <= n <= last or n >= reply:
+    if n >= reply:
+        return None
+    if first <= n <= last:
         return None if part.kind is not PartKind.TOOL_RESULT or check_tool_results else "tool result"
     if message.role is Role.TOOL:
         return None if check_tool_results else "tool result"
@@ -278,14 +283,13 @@ def spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 def coverage(exchange: Exchange, judged: Sequence[Window]) -> Coverage:
     """Which characters of which parts the windows held."""
-    seen: dict[str, list[tuple[int, int]]] = {}
     texts = [(exchange.request, [w.request_span for w in judged])]
     if exchange.response is not None:
         texts.append((exchange.response, [w.response_span for w in judged]))
     parts: list[PartCoverage] = []
     for screened, ranges in texts:
         for segment in screened.segments:
-            stretches = seen.setdefault(segment.part.path, [])
+            stretches: list[tuple[int, int]] = []
             for a, b in ranges:
                 low = max(a - segment.start, 0) + segment.part_start
                 high = min(b - segment.start, segment.length) + segment.part_start

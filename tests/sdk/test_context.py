@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guardreasoner_sdk.context import ContextRule, Exchange, coverage, select, spans, windows
-from guardreasoner_sdk.conversation import Conversation
+from guardreasoner_sdk.conversation import Conversation, Message, Part, PartKind, Role
 from guardreasoner_sdk.errors import EmptyInputError, InputTooLongError, UnsupportedContentError
 from guardreasoner_sdk.labels import ALL_TASKS, REQUEST_TASKS, RESPONSE_TASKS, Task
 
@@ -226,3 +227,34 @@ def test_coverage_counts_characters_of_the_parts_and_not_of_the_labels_around_th
         ("messages[2].content", ((0, 12),)),
         ("messages[3].content", ((0, 15),)),
     ]
+
+
+def test_a_system_message_does_not_part_a_user_turn_from_what_the_user_said_before_it() -> None:
+    messages: list[object] = [
+        "earlier",
+        {"role": "assistant", "content": "reply"},
+        "one",
+        {"role": "system", "content": "be kind"},
+        "two",
+    ]
+    exchange = select(Conversation.of(messages))
+    assert exchange.request.text == "one\ntwo"
+    assert [run.reason for run in exchange.left_out] == ["earlier turn", "system message"]
+
+
+def test_a_tool_result_that_the_reply_quotes_is_judged_with_it_and_not_left_out() -> None:
+    reply = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "look"}, {"type": "tool_result", "content": "found"}],
+    }
+    exchange = select(Conversation.of("hello", response=reply))
+    assert exchange.response is not None
+    assert (exchange.response.text, exchange.left_out) == ("look\nfound", ())
+
+
+def test_parts_of_one_address_are_covered_each_for_itself() -> None:
+    message = Message(Role.USER, (Part("same", PartKind.TEXT, "one"), Part("same", PartKind.TEXT, "two")))
+    exchange = select(Conversation((message,)))
+    (window,) = windows(exchange, frozenset({Task.PROMPT_HARM}), size=100, overlap=0, head=0)
+    seen = coverage(exchange, [replace(window, request_span=(0, 3))])
+    assert [part.spans for part in seen.parts] == [((0, 3),), ()]
