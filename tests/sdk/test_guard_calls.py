@@ -163,12 +163,6 @@ def test_the_async_stream_that_a_call_returns_is_judged_as_it_is_read() -> None:
         asyncio.run(main())
 
 
-def test_a_call_of_which_nothing_was_judged_yet_has_no_decision_to_tell() -> None:
-    guarded = guard(check_input=False).call(lambda prompt: iter(["fine"]), "hello")
-    assert guarded.allowed
-    assert guarded.decision is None
-
-
 # -- wrap
 
 
