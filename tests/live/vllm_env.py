@@ -101,7 +101,7 @@ def _name(requirement: str) -> str:
 
 def _pip(python: Path, *arguments: str) -> None:
     # Byte-compiling all of vLLM up front takes longer than letting the first import do it for what is used.
-    options = ("--quiet", "--disable-pip-version-check", "--prefer-binary", "--no-compile")
+    options = ("-qq", "--disable-pip-version-check", "--prefer-binary", "--no-compile")
     subprocess.run([python, "-m", "pip", "install", *options, *arguments], check=True)
 
 
