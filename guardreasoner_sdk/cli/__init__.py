@@ -7,6 +7,7 @@ interrupted, 141 when whoever read the output stopped reading.
 import contextlib
 import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -39,6 +40,10 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character is no reason to fail.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SystemExit as end:

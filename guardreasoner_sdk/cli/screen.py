@@ -31,7 +31,9 @@ def screen(
         Path | None,
         typer.Option(help="Where the verdicts of --input go, a line a row. An interrupted run is resumed."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an --output that is there already.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an --output that is there already.")
+    ] = False,
     model: Annotated[str | None, typer.Option(help="Guard model: hub id or folder.")] = None,
     url: Annotated[
         list[str] | None, typer.Option(help="vLLM server that has the model; repeat it for several.")

@@ -51,3 +51,9 @@ def test_the_library_does_not_load_what_only_the_command_line_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_terminal_that_knows_only_ascii_is_written_to() -> None:
+    done = run("demo", env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
