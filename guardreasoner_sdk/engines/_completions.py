@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NewType, NoReturn, TypeAlias
 
 from guardreasoner_sdk.engines._dispatch import Call, Reply, refusal
@@ -17,6 +18,9 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 TokenId = NewType("TokenId", int)
 
 _COMPLETIONS: Final = "/v1/completions"
+
+_MOST_STOPS: Final = 4
+"""vLLM's server refuses a request with more stop strings, as OpenAI's does."""
 
 # The server's defaults come from the model's generation_config, which may hold penalties and cut-offs that
 # the guard was not evaluated with.
@@ -34,7 +38,7 @@ def generation_call(request: GenerationRequest, *, model: str) -> Call[Generatio
         **_PLAIN_SAMPLING,
     }
     if request.stop:
-        body["stop"] = list(request.stop)
+        body["stop"] = list(request.stop[:_MOST_STOPS])
     if request.seed is not None:
         body["seed"] = request.seed
     if request.regex is not None:
@@ -46,11 +50,19 @@ def generation_call(request: GenerationRequest, *, model: str) -> Call[Generatio
         read = read_stream
 
     def decode(reply: Reply) -> Generation:
-        generation = read(reply)
+        generation = _cut(read(reply), request.stop[_MOST_STOPS:])
         _check_obeyed(request, generation)
         return generation
 
     return Call(path=_COMPLETIONS, body=_encode(body), decode=decode, stop_at=request.stop_at)
+
+
+def _cut(generation: Generation, stops: Sequence[str]) -> Generation:
+    """The text up to the first of the stop strings that the server would not take."""
+    ends = [at for stop in stops if (at := generation.text.find(stop)) >= 0]
+    if not ends:
+        return generation
+    return replace(generation, text=generation.text[: min(ends)], finish_reason="stop")
 
 
 def read_generation(reply: Reply) -> Generation:

@@ -23,6 +23,10 @@ from guardreasoner_sdk.verdict import Finding, Reasoning, Usage
 MAX_NEW_TOKENS: Final = 2048
 """What the released script lets the model write. Its outputs take 254-260 tokens on average."""
 
+CONSTRAINED_ANSWER_TOKENS: Final = 64
+"""For an answers block that a grammar ends: the 53 bytes of the longest, since a grammar lets a model spell
+words in any tokens, down to single bytes. What is not needed costs nothing."""
+
 PLAIN_ANSWER_TOKENS: Final = 32
 """For an answers block that no grammar ends. A block takes about 20 tokens."""
 
@@ -110,7 +114,7 @@ class Asking:
         stem = f"{lead}\n\n{STEM}" if lead else STEM
         form = AnswerForm(self._tasks)
         prompt = self._prompt + stem
-        request = GenerationRequest(prompt=prompt, max_tokens=PLAIN_ANSWER_TOKENS, regex=form.regex)
+        request = GenerationRequest(prompt=prompt, max_tokens=CONSTRAINED_ANSWER_TOKENS, regex=form.regex)
         first = {Task.PROMPT_HARM: prompt}
         scores: dict[Task, _Score] | None = None
         text: str | None = None
@@ -147,9 +151,9 @@ class Asking:
         if self._options.depth is not Depth.TASK:
             return _RUN_ON
         if Task.RESPONSE_HARM in self._tasks:
-            return (*_RUN_ON, *_REASONED)
+            return (*_REASONED, *_RUN_ON)
         following = "\n# Task 3" if Task.REFUSAL in self._tasks else "\n# Task 2"
-        return (*_RUN_ON, *_REASONED, following)
+        return (following, *_REASONED, *_RUN_ON)
 
     def _generate(self, request: GenerationRequest, *, answering: bool) -> _Requests[Generation]:
         (result,) = yield (request,)

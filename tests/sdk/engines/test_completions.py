@@ -127,6 +127,15 @@ def test_the_body_escapes_what_http_cannot_carry() -> None:
     assert json.loads(call.body)["prompt"] == "a\0b\u2028é😀"
 
 
+def test_stop_strings_that_a_server_would_not_take_are_cut_here() -> None:
+    call = generation_call(GenerationRequest(prompt="p", max_tokens=9, stop=tuple("abcdef")), model="m")
+    assert call.body is not None
+    assert json.loads(call.body)["stop"] == list("abcd")
+    body = {"choices": [{"index": 0, "text": "one, two; five", "finish_reason": "length"}]}
+    answer = call.decode(reply(body))
+    assert (answer.text, answer.finish_reason) == ("on", "stop")
+
+
 def test_the_servers_own_sampling_defaults_are_overridden() -> None:
     call = generation_call(GenerationRequest(prompt="p", max_tokens=1), model="m")
     assert call.body is not None
