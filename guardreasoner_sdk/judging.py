@@ -17,15 +17,7 @@ from guardreasoner_sdk.errors import (
     GuardError,
     PromptTooLongError,
 )
-from guardreasoner_sdk.labels import (
-    ALL_TASKS,
-    NEGATIVE,
-    POSITIVE,
-    REQUEST_TASKS,
-    RESPONSE_TASKS,
-    Depth,
-    Task,
-)
+from guardreasoner_sdk.labels import ALL_TASKS, NEGATIVE, POSITIVE, REQUEST_TASKS, RESPONSE_TASKS, Depth, Task
 from guardreasoner_sdk.ports import (
     Classification,
     ClassificationRequest,
@@ -196,9 +188,10 @@ class Reasoner:
         findings: dict[str, Finding] = {}
         reasoning: dict[str, tuple[str, ...]] = {}
         for task in Task:
-            worst = _worst(task, [reading for reading in readings if task in reading.findings])
+            judged = [reading for reading in readings if task in reading.findings]
+            worst = _worst(task, judged)
             if worst is not None:
-                findings[task.value] = worst.findings[task]
+                findings[task.value] = _scored(task, worst.findings[task], judged)
                 reasoning[task.value] = worst.reasoning.steps(task)
         info = self._engine.info
         return Verdict(
@@ -232,7 +225,6 @@ class Screener:
 
     Args:
         engine: the classifier; it cuts long texts into windows of its own and looks at all of them.
-        thresholds: by task, in place of the classifier's own.
     """
 
     name = "screener"
@@ -256,10 +248,7 @@ class Screener:
     def judge(
         self, exchange: Exchange, *, tasks: frozenset[Task], options: JudgeOptions
     ) -> JudgeFlow[Verdict]:
-        """See `Judge.judge`. Depth and reasoning budgets do not apply.
-
-        Forged structure does not mislead a classifier; it is reported since a policy may act on it.
-        """
+        """See `Judge.judge`. Depth and budgets do not apply; forged structure is reported for the policy."""
         from guardreasoner_sdk.formats.hardening import forged_lines
 
         response = exchange.response.text if exchange.response is not None else None
@@ -383,6 +372,14 @@ def _plan_options(options: JudgeOptions) -> PlanOptions:
         reasoning_until=until,
         scores=options.scores,
     )
+
+
+def _scored(task: Task, finding: Finding, readings: Sequence[Reading]) -> Finding:
+    """The finding with the worst score of any window: a model's words and its probabilities may disagree."""
+    if finding.score is None:
+        return finding
+    scores = [score for reading in readings if (score := reading.findings[task].score) is not None]
+    return finding.model_copy(update={"score": min(scores) if task is Task.REFUSAL else max(scores)})
 
 
 def _worst(task: Task, readings: Sequence[Reading]) -> Reading | None:
