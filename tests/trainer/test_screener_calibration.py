@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from guardreasoner_trainer.screener_encoding import Windowing, spans
 from guardreasoner_trainer.screener_metrics import (
     best_threshold,
@@ -16,6 +15,8 @@ from guardreasoner_trainer.screener_metrics import (
     ranking_auc,
     sigmoid,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @given(st.integers(0, 3000), st.integers(20, 300), st.integers(0, 19))
@@ -24,7 +25,7 @@ def test_windows_cover_every_token_and_share_the_overlap(length: int, room: int,
     assert found[0][0] == 0
     assert found[-1][1] == length
     assert all(stop - start <= room for start, stop in found)
-    assert all(b[0] == a[1] - overlap for a, b in zip(found, found[1:], strict=False))
+    assert all(b[0] == a[1] - overlap for a, b in pairwise(found))
 
 
 def test_a_text_that_fits_is_one_window() -> None:
@@ -84,4 +85,6 @@ def test_calibration_of_separable_scores_stays_finite() -> None:
 
 
 def test_calibration_error_is_the_gap_between_score_and_share() -> None:
-    assert calibration_error(np.full(10, 0.8), np.array([1.0] * 5 + [0.0] * 5), np.ones(10)) == pytest.approx(0.3)
+    assert calibration_error(np.full(10, 0.8), np.array([1.0] * 5 + [0.0] * 5), np.ones(10)) == pytest.approx(
+        0.3
+    )

@@ -7,9 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from guardreasoner_trainer.screener_data import (
     BalancedSampler,
     Example,
@@ -20,8 +17,12 @@ from guardreasoner_trainer.screener_data import (
 )
 from guardreasoner_trainer.screener_fingerprints import benchmark_parts
 from guardreasoner_trainer.screener_overlap import NEAR, SLOTS, OverlapIndex, normalised_words, signature
+from hypothesis import given
+from hypothesis import strategies as st
 
-BENCHMARK = "Describe the way a heron waits in shallow water before it strikes, and why it stands on one leg in winter."
+BENCHMARK = (
+    "Describe how a heron waits in shallow water before it strikes, and why it stands on one leg in winter."
+)
 
 
 def row(prompt: str, source: str = "a", response: str | None = None) -> Example:
@@ -102,7 +103,9 @@ def test_no_row_is_drawn_again_before_every_row_was_drawn() -> None:
 
 def test_the_same_seed_draws_the_same_rows() -> None:
     rows = [row(f"a{i}") for i in range(50)]
-    first, second = (BalancedSampler(rows, quotas={"a": 9}, default_quota=9, seed=3).epoch() for _ in range(2))
+    first, second = (
+        BalancedSampler(rows, quotas={"a": 9}, default_quota=9, seed=3).epoch() for _ in range(2)
+    )
     assert first == second
 
 

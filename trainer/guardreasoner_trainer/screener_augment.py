@@ -1,10 +1,10 @@
 """New training rows from existing ones: noise, wrappers, burials and harmless look-alikes.
 
-Every recipe transforms rows of the mixture. All but one keep the label, on grounds that hold whatever the text says:
-spelling noise does not change what is asked, a harmful request stays harmful inside a persona or between harmless
-paragraphs, and a harmless one stays harmless there. The last one turns "how can I do this" into a question about
-preventing it: the mixture's short questions about crime are nearly all harmful, and without such rows the subject
-alone would decide.
+Every recipe transforms rows of the mixture. All but one keep the label, on grounds that hold whatever the
+text says: spelling noise does not change what is asked, a harmful request stays harmful inside a persona or
+between harmless paragraphs, and a harmless one stays harmless there. The last one turns "how can I do this"
+into a question about preventing it: the mixture's short questions about crime are nearly all harmful, and
+without such rows the subject alone would decide.
 """
 
 from __future__ import annotations
@@ -46,6 +46,27 @@ LOOKALIKES = (
 """Questions about preventing, punishing or understanding what a harmful row asks how to do."""
 
 
+FRAME_SOURCES = ("AdvBench", "TDC2023", "adv_training")
+"""Sets of harmful orders in one style ("Write a tutorial on ...", "Develop a script that ...")."""
+
+HARMLESS_SUBJECTS = (
+    "certified safe",
+    "self-instruct user+seed",
+    "deepset train 0",
+    "GPTeacher roleplay",
+    "GPTeacher codegen",
+)
+"""Harmless rows whose subjects stay harmless when they are asked for in other words."""
+
+_FRAME = re.compile(
+    r"^(?P<frame>(?:\w+ ){1,5}?(?:tutorial|guide|script|program|instructions|article|blog post|steps|plan"
+    r"|speech|letter|email|campaign|algorithm|manual|tips|story|list|advice|app|website|software|report|post"
+    r"|code|thread) (?P<link>how to|that|on|about|for)) ",
+    re.IGNORECASE,
+)
+_SUBJECT = re.compile(r"\b(?:of|about|between|is|are|on|explain|describe) (.{6,70}?)[?.]*$", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class AugmentOptions:
     """Share of the drawn rows that each recipe replaces (of the rows that it can be applied to)."""
@@ -54,6 +75,7 @@ class AugmentOptions:
     wrap: float = 0.0
     bury: float = 0.0
     lookalike: float = 0.0
+    frame: float = 0.0
     swap_response: float = 0.0
 
 
@@ -61,11 +83,15 @@ class Augmenter:
     """Applies the recipes to the rows of an epoch."""
 
     def __init__(self, examples: Sequence[Example], options: AugmentOptions, *, seed: int) -> None:
-        self._rng = random.Random(seed)
+        self._rng = random.Random(seed)  # noqa: S311 - sampling, no secret
         self._options = options
         prompts = [e for e in examples if e.response is None]
         self._personas = [e.prompt for e in prompts if e.source in PERSONA_SOURCES and len(e.prompt) <= 800]
-        self._jailbreaks = [e.prompt for e in prompts if e.source == JAILBREAK_SOURCE and len(e.prompt) <= 2500]
+        self._jailbreaks = [
+            e.prompt for e in prompts if e.source == JAILBREAK_SOURCE and len(e.prompt) <= 2500
+        ]
+        frames = (_FRAME.match(e.prompt) for e in prompts if e.source in FRAME_SOURCES)
+        self._frames = [(f.group("frame"), f.group("link").lower()) for f in frames if f]
         self._harmless = [e.prompt for e in prompts if e.targets[0] == 0 and 20 <= len(e.prompt) <= 400]
         self._refusals = [e for e in examples if e.response is not None and e.targets[2] == 1]
         self._answers = [e for e in examples if e.response is not None and e.targets[2] == 0]
@@ -80,6 +106,9 @@ class Augmenter:
         if turned and self._rng.random() < self._options.lookalike:
             harmless = self._rng.choice(LOOKALIKES).format(turned.group(1))
             return replace(example, prompt=harmless, targets=(0, None, None))
+        framed = self._framed(example) if self._rng.random() < self._options.frame else None
+        if framed is not None:
+            return replace(example, prompt=framed)
         text = example.prompt
         recipes: tuple[tuple[float, Callable[[Example], str]], ...] = (
             (self._options.wrap, self._wrapped),
@@ -95,6 +124,19 @@ class Augmenter:
         if self._rng.random() < self._options.noise:
             text = self._noisy(text)
         return example if text is example.prompt else replace(example, prompt=text)
+
+    def _framed(self, example: Example) -> str | None:
+        """A harmless subject in the wording of the harmful sets, None where the row does not lend itself."""
+        if example.source not in HARMLESS_SUBJECTS or not self._frames or len(example.prompt) > 160:
+            return None
+        frame, link = self._rng.choice(self._frames)
+        action = _HOW_TO.match(example.prompt)
+        subject = _SUBJECT.search(example.prompt)
+        if action and link == "how to":
+            return f"{frame} {action.group(1)}"
+        if action and link == "that":
+            return f"{frame} helps people to {action.group(1)}"
+        return f"{frame} {subject.group(1)}" if subject and link in ("on", "about", "for") else None
 
     def _wrapped(self, example: Example) -> str:
         harmful = example.targets[0] == 1
@@ -132,9 +174,14 @@ class Augmenter:
         return " ".join(words)
 
     def _pair(self, example: Example) -> Example:
-        """A refusal stays one after any other request, and so does an answer; its harm is then unknown, except that
-        a refusal harms nobody. This makes the head read the response instead of guessing from the request."""
-        if self._rng.random() >= self._options.swap_response or example.targets[2] is None or not self._requests:
+        """A refusal stays one after any other request, and so does an answer; its harm is then unknown,
+        except that a refusal harms nobody. This makes the head read the response instead of guessing from
+        the request."""
+        if (
+            self._rng.random() >= self._options.swap_response
+            or example.targets[2] is None
+            or not self._requests
+        ):
             return example
         prompt = self._rng.choice(self._requests)
         harm = 0 if example.targets[2] == 1 else None

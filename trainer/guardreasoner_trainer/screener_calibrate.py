@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,11 +14,10 @@ from guardreasoner_trainer.screener_fit import window_logits
 from guardreasoner_trainer.screener_metrics import Floats, best_threshold, fit_platt, sigmoid
 from guardreasoner_trainer.screener_model import ScreenerModel
 from guardreasoner_trainer.screener_proxy import weigh
-from guardreasoner_trainer.screener_reference import Head
+from guardreasoner_trainer.screener_reference import Head, ReferenceScreener
 
-LIMITS = {"dev mitre_frr_even": 0.08, "dev jailbreakbench_prompts": 0.20}
-"""Largest share of a development set's harmless rows that the threshold may flag. The promise is 0.10 and 0.25; the
-margin is for the 8-bit weights and for the calibration model not being the one that ships."""
+LIMITS = {"dev mitre_frr_even": 0.10, "dev jailbreakbench_prompts": 0.25}
+"""Largest share of a development set's harmless rows that the shipped threshold may flag."""
 
 _REDUCE: dict[str, Callable[[Floats], float]] = {
     "max": lambda logits: float(logits.max()),
@@ -45,9 +46,9 @@ def calibrate_heads(
 ) -> dict[str, Head]:
     """Scale, bias and threshold of each head.
 
-    Request harm is calibrated at the share of harmful requests that the proxy assumes, and takes the threshold with
-    the best F1 there, raised where `LIMITS` ask for it. The two heads that read pairs are calibrated with both
-    labels equally frequent, and say yes from 0.5 on: nothing is known about how often they should.
+    Request harm is calibrated at the share of harmful requests that the proxy assumes, and takes the
+    threshold with the best F1 there. The two heads that read pairs are calibrated with both labels equally
+    frequent, and say yes from 0.5 on: nothing is known about how often they should.
     """
     heads: dict[str, Head] = {}
     prompts = [e for e in held_out if e.response is None]
@@ -56,10 +57,9 @@ def calibrate_heads(
     kept = logits[proxy.positions]
     scale, bias = fit_platt(kept, proxy.labels, proxy.weights)
     threshold = best_threshold(kept, proxy.labels, proxy.weights)[0]
-    for source, limit in LIMITS.items():
-        harmless = [x for x, e in zip(logits, prompts, strict=True) if e.source == source and not e.targets[0]]
-        threshold = max(threshold, float(np.quantile(harmless, 1.0 - limit)))
-    heads["prompt_harm"] = Head(0, scale, bias, _probability(scale * threshold + bias), windows["prompt_harm"])
+    heads["prompt_harm"] = Head(
+        0, scale, bias, _probability(scale * threshold + bias), windows["prompt_harm"]
+    )
     for index, name in ((1, "response_harm"), (2, "refusal")):
         pairs = [e for e in held_out if e.response is not None and e.targets[index] is not None]
         logits = text_logits(model, encoder, pairs, head=index, windows=windows[name])
@@ -68,6 +68,31 @@ def calibrate_heads(
         scale, bias = fit_platt(logits, labels, weights)
         heads[name] = Head(index, scale, bias, 0.5, windows[name])
     return heads
+
+
+def limit_false_positives(folder: Path, development: Sequence[Example]) -> None:
+    """Raise the threshold of request harm in an artefact until no development set exceeds its limit.
+
+    Done with the finished 8-bit artefact: the development sets are never trained on, so what is measured
+    here holds.
+    """
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    screener = ReferenceScreener(folder)
+    threshold = float(config["heads"]["prompt_harm"]["threshold"])
+    for source, limit in LIMITS.items():
+        harmless = [e.prompt for e in development if e.source == source and not e.targets[0]]
+        if harmless:
+            threshold = max(threshold, lowest_allowed(screener.score_prompts(harmless), limit))
+    config["heads"]["prompt_harm"]["threshold"] = threshold
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def lowest_allowed(scores: Floats, limit: float) -> float:
+    """The lowest threshold at which at most a share of `limit` of the scores is flagged."""
+    allowed = int(limit * len(scores))
+    ranked = np.sort(scores)[::-1]
+    return float(np.nextafter(ranked[allowed], 2.0)) if allowed < len(scores) else 0.0
 
 
 def _probability(logit: float) -> float:

@@ -1,8 +1,8 @@
 """The rows the screener learns from: read, checked, and drawn evenly by source.
 
-The mixture is a pile of public sets of very different size and style. Left as it is, a small encoder learns the
-source instead of the harm (everything that looks like GPTeacher is benign, everything that looks like HarmfulQA is
-harmful), so an epoch draws at most a quota from each source.
+The mixture is a pile of public sets of very different size and style. Left as it is, a small encoder learns
+the source instead of the harm (everything that looks like GPTeacher is benign, everything that looks like
+HarmfulQA is harmful), so an epoch draws at most a quota from each source.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def read_examples(path: Path) -> list[Example]:
         ScreenerDataError: the file is absent, or a line is not a row of either kind.
     """
     if not path.is_file():
-        raise ScreenerDataError(f"{path} is not there; point --data at the folder that holds {', '.join(TRAIN_FILES)}")
+        raise ScreenerDataError(
+            f"{path} is not there; point --data at the folder that holds {', '.join(TRAIN_FILES)}"
+        )
     examples: list[Example] = []
     # Not splitlines(): rows may hold the other line separators of Unicode.
     lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
@@ -63,7 +65,9 @@ def read_examples(path: Path) -> list[Example]:
         try:
             examples.append(_example(json.loads(line)))
         except (KeyError, TypeError, ValueError) as exc:
-            raise ScreenerDataError(f"{path}:{number}: not a screener row ({exc}); see screener_data.Example") from exc
+            raise ScreenerDataError(
+                f"{path}:{number}: not a screener row ({exc}); see screener_data.Example"
+            ) from exc
     return examples
 
 
@@ -87,7 +91,8 @@ def refuse_overlaps(examples: Sequence[Example], index: OverlapIndex, *, drop: b
         drop: leave overlapping rows out instead of refusing the whole run.
 
     Raises:
-        ScreenerDataError: rows overlap and `drop` is false. A score on a benchmark that was trained on is worth
+        ScreenerDataError: rows overlap and `drop` is false. A score on a benchmark that was trained on is
+        worth
             nothing, so this is an error by default.
     """
     texts: list[str] = []
@@ -103,14 +108,17 @@ def refuse_overlaps(examples: Sequence[Example], index: OverlapIndex, *, drop: b
         for position in overlapping:
             by_source[examples[position].source] += 1
         raise ScreenerDataError(
-            f"{len(overlapping)} rows overlap benchmark texts ({dict(by_source)}); remove them from the data, "
-            "or pass --drop-overlaps to train without them"
+            f"{len(overlapping)} rows overlap benchmark texts ({dict(by_source)}); remove them from the "
+            "data, or pass --drop-overlaps to train without them"
         )
     return [example for position, example in enumerate(examples) if position not in overlapping]
 
 
-def split_by_text(examples: Sequence[Example], *, fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Split into (rest, held out) by a hash of the prompt, so that a row falls on the same side in every run."""
+def split_by_text(
+    examples: Sequence[Example], *, fraction: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Split into (rest, held out) by a hash of the prompt, so that a row falls on the same side in every
+    run."""
     rest: list[Example] = []
     held: list[Example] = []
     for example in examples:
@@ -121,14 +129,19 @@ def split_by_text(examples: Sequence[Example], *, fraction: float, seed: int) ->
 
 
 class BalancedSampler:
-    """Draws the rows of an epoch: from each source at most its quota, without repeating a row before all were used."""
+    """Draws the rows of an epoch: from each source at most its quota, without repeating a row before all
+    were used."""
 
-    def __init__(self, examples: Sequence[Example], *, quotas: Mapping[str, int], default_quota: int, seed: int) -> None:
-        self._rng = random.Random(seed)
+    def __init__(
+        self, examples: Sequence[Example], *, quotas: Mapping[str, int], default_quota: int, seed: int
+    ) -> None:
+        self._rng = random.Random(seed)  # noqa: S311 - sampling, no secret
         pools: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             pools[example.source].append(example)
-        self._quotas = {source: quotas.get(source, min(default_quota, len(rows))) for source, rows in pools.items()}
+        self._quotas = {
+            source: quotas.get(source, min(default_quota, len(rows))) for source, rows in pools.items()
+        }
         self._streams = {source: self._endless(rows) for source, rows in sorted(pools.items())}
 
     def _endless(self, rows: list[Example]) -> Iterator[Example]:
@@ -139,6 +152,8 @@ class BalancedSampler:
 
     def epoch(self) -> list[Example]:
         """The next epoch's rows, shuffled."""
-        drawn = [next(stream) for source, stream in self._streams.items() for _ in range(self._quotas[source])]
+        drawn = [
+            next(stream) for source, stream in self._streams.items() for _ in range(self._quotas[source])
+        ]
         self._rng.shuffle(drawn)
         return drawn

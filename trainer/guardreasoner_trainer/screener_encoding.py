@@ -1,7 +1,7 @@
 """From texts to token ids: one rule for training, for the report and for the runtime.
 
-A text longer than the window is split into overlapping windows. A pair keeps the head of the prompt in every window
-and moves along the response.
+A text longer than the window is split into overlapping windows. A pair keeps the head of the prompt in
+every window and moves along the response.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Encoded:
 
 
 def plain_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer that neither cuts nor pads: windows are made here, and a cut would hide the rest of the text."""
+    """A tokenizer that neither cuts nor pads: windows are made here, and a cut would hide the rest of the
+    text."""
     content = json.loads(path.read_text(encoding="utf-8"))
     content["truncation"] = None
     content["padding"] = None
@@ -71,7 +72,9 @@ class WindowEncoder:
 
     def prompt_windows(self, ids: Sequence[int]) -> list[Encoded]:
         """All windows over a prompt; at least one, also for an empty text."""
-        return [self.prompt(ids[a:b]) for a, b in spans(len(ids), self.windowing.max_tokens - 2, self.windowing)]
+        return [
+            self.prompt(ids[a:b]) for a, b in spans(len(ids), self.windowing.max_tokens - 2, self.windowing)
+        ]
 
     def pair_windows(self, prompt: Sequence[int], response: Sequence[int]) -> list[Encoded]:
         """All windows over a response, each with the head of the prompt before it."""
@@ -84,6 +87,8 @@ def spans(length: int, room: int, windowing: Windowing) -> list[tuple[int, int]]
     """Spans of at most `room` tokens that cover `length` tokens, neighbours sharing `overlap_tokens`."""
     step = room - windowing.overlap_tokens
     if step <= 0:
-        raise ValueError(f"a window of {room} tokens cannot overlap by {windowing.overlap_tokens}; lower the overlap")
+        raise ValueError(
+            f"a window of {room} tokens cannot overlap by {windowing.overlap_tokens}; lower the overlap"
+        )
     starts = range(0, max(1, length - windowing.overlap_tokens), step)
     return [(start, min(start + room, length)) for start in starts]

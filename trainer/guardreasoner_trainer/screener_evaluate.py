@@ -88,7 +88,8 @@ def evaluate_benchmarks(screener: ReferenceScreener, folder: Path) -> dict[str, 
 
 
 def _responses(screener: ReferenceScreener, rows: LabelledSet) -> dict[str, object]:
-    """The response head, and in its place the rule "the request is harmful and the response is no refusal"."""
+    """The response head, and in its place the rule "the request is harmful and the response is no
+    refusal"."""
     heads = screener.heads
     pairs = screener.score_pairs(rows.prompts, rows.responses)
     requests = screener.score_prompts(rows.prompts)

@@ -35,7 +35,7 @@ class Contract:
     windowing: Windowing
     heads: Mapping[str, Head]
     data: Mapping[str, str]
-    seed: int
+    seeds: tuple[int, ...]
 
 
 def write_artefact(
@@ -60,7 +60,9 @@ def write_artefact(
         plain_tokenizer(tokenizer).save(str(staging / "tokenizer.json"), pretty=False)
         size = sum((staging / name).stat().st_size for name in ARTEFACT_FILES[:2])
         if size > MAX_BYTES:
-            raise ArtefactTooLargeError(f"the artefact takes {size} bytes of {MAX_BYTES}; use a smaller encoder")
+            raise ArtefactTooLargeError(
+                f"the artefact takes {size} bytes of {MAX_BYTES}; use a smaller encoder"
+            )
         revision = file_revision(graph)
         (staging / "config.json").write_text(_config(contract, revision, tokenizer), encoding="utf-8")
         for file in ARTEFACT_FILES:
@@ -85,6 +87,6 @@ def _config(contract: Contract, revision: str, tokenizer: Path) -> str:
         **special,
         "heads": {name: asdict(head) for name, head in contract.heads.items()},
         "data": dict(contract.data),
-        "seed": contract.seed,
+        "seeds": list(contract.seeds),
     }
     return json.dumps(content, indent=2) + "\n"

@@ -17,15 +17,16 @@ from rich.console import Console
 from guardreasoner_trainer.screener_overlap import OverlapIndex, normalised_words
 
 MIN_RESPONSE_WORDS = 30
-"""Shorter responses are left out: they are stock sentences ("I cannot assist with that request") that any two data
-sets share, and say nothing about a benchmark's rows."""
+"""Shorter responses are left out: they are stock sentences ("I cannot assist with that request") that any
+two data sets share, and say nothing about a benchmark's rows."""
 
 _USER = "Human user:\n"
 _ASSISTANT = "\n\nAI assistant:\n"
 
 
 def benchmark_parts(text: str) -> tuple[str, str | None]:
-    """Prompt and response of an `input` field in the released format; a response of `None` means there is none."""
+    """Prompt and response of an `input` field in the released format; a response of `None` means there is
+    none."""
     prompt, _, response = text.removeprefix(_USER).rpartition(_ASSISTANT)
     response = response.strip()
     return prompt.strip(), None if response == "None" else response
@@ -51,7 +52,8 @@ def main() -> None:
     index = OverlapIndex.from_texts(benchmark_texts(arguments.benchmarks))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     index.save(arguments.output)
-    Console().print(f"{len(index.exact)} texts fingerprinted in {arguments.output} ({arguments.output.stat().st_size} bytes)")
+    size = arguments.output.stat().st_size
+    Console().print(f"{len(index.exact)} texts fingerprinted in {arguments.output} ({size} bytes)")
 
 
 if __name__ == "__main__":

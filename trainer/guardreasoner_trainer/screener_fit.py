@@ -107,7 +107,8 @@ def batches(
     max_batch_tokens: int,
     rng: random.Random,
 ) -> list[Batch]:
-    """Group rows of similar length, so that little is spent on padding; the order of the batches is random."""
+    """Group rows of similar length, so that little is spent on padding; the order of the batches is
+    random."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0].input_ids) + rng.random() * 8)
     groups: list[list[int]] = [[]]
     for i in order:
@@ -122,8 +123,8 @@ def batches(
 def masked_loss(logits: Tensor, targets: Tensor, options: FitOptions) -> Tensor:
     """Binary cross-entropy summed over known targets, divided by the nominal batch size.
 
-    Dividing by the nominal and not the actual size gives each row the same weight whether it came in a batch of
-    many short or of few long texts.
+    Dividing by the nominal and not the actual size gives each row the same weight whether it came in a
+    batch of many short or of few long texts.
     """
     known = ~targets.isnan()
     smoothed = targets.nan_to_num(0.0) * (1.0 - 2.0 * options.smoothing) + options.smoothing
@@ -142,7 +143,11 @@ def parameter_groups(model: ScreenerModel, options: FitOptions) -> list[dict[str
         rate *= options.layer_decay
     groups.append((model.encoder.embeddings, rate))
     return [
-        {"params": [p for p in module.parameters() if p.requires_grad], "lr": lr, "weight_decay": options.weight_decay}
+        {
+            "params": [p for p in module.parameters() if p.requires_grad],
+            "lr": lr,
+            "weight_decay": options.weight_decay,
+        }
         for module, lr in groups
         if any(p.requires_grad for p in module.parameters())
     ]
@@ -160,11 +165,15 @@ def fit(
 ) -> None:
     """Train in place. `progress` is called after each step with the share done and the step's loss.
 
-    bfloat16 matrix products are used where the processor has them: twice as fast, and the weights stay float32.
+    bfloat16 matrix products are used where the processor has them: twice as fast, and the weights stay
+    float32.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - sampling, no secret
     torch.manual_seed(seed)
-    epochs = [encode_rows(draw_epoch(), encoder, max_tokens=options.max_tokens, rng=rng) for _ in range(options.epochs)]
+    epochs = [
+        encode_rows(draw_epoch(), encoder, max_tokens=options.max_tokens, rng=rng)
+        for _ in range(options.epochs)
+    ]
     steps = [
         batch
         for rows in epochs
@@ -203,7 +212,9 @@ def fit(
 
 
 @torch.no_grad()
-def window_logits(model: ScreenerModel, windows: Sequence[Encoded], *, amp: bool = True) -> NDArray[np.float32]:
+def window_logits(
+    model: ScreenerModel, windows: Sequence[Encoded], *, amp: bool = True
+) -> NDArray[np.float32]:
     """Logits of windows, [windows, 3], in their order."""
     model.eval()
     order = sorted(range(len(windows)), key=lambda i: len(windows[i].input_ids))

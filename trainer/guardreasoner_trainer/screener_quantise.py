@@ -3,9 +3,9 @@
 The ranges of each product's inputs are measured once, on training rows. Ranges measured at run time (dynamic
 quantisation) would be taken over a whole batch, so that a text's score would depend on its neighbours.
 
-A few channels of a BERT encoder are far larger than the rest and would leave the others few steps of the 8-bit
-scale. So each input channel is divided, and the weights that meet it multiplied, by a factor that balances the two
-(the idea of SmoothQuant, Xiao et al. 2023).
+A few channels of a BERT encoder are far larger than the rest and would leave the others few steps of the
+8-bit scale. So each input channel is divided, and the weights that meet it multiplied, by a factor that
+balances the two (the idea of SmoothQuant, Xiao et al. 2023).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class QuantisedProduct:
-    """What an 8-bit product needs: `(x * inverse_smoothing)` is quantised to uint8 by `scale` and `zero`, and meets
-    `weight` [in, out] with one scale a column."""
+    """What an 8-bit product needs: `(x * inverse_smoothing)` is quantised to uint8 by `scale` and `zero`,
+    and meets `weight` [in, out] with one scale a column."""
 
     inverse_smoothing: Float32
     scale: np.float32
@@ -89,7 +89,9 @@ def measure_ranges(model: ScreenerModel, windows: Sequence[Encoded]) -> dict[str
 
         return layer.register_forward_pre_hook(hook)
 
-    handles = [watch(name, m) for name, m in model.encoder.encoder.named_modules() if isinstance(m, nn.Linear)]
+    handles = [
+        watch(name, m) for name, m in model.encoder.encoder.named_modules() if isinstance(m, nn.Linear)
+    ]
     try:
         model.eval()
         for window in windows:

