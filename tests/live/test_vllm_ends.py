@@ -130,12 +130,8 @@ if __name__ == "__main__":
 _NO_MAIN_GUARD = """
 import sys
 from guardreasoner_sdk.engines.vllm import VLLMEngine
-from guardreasoner_sdk.errors import ConfigError
 
-try:
-    VLLMEngine(sys.argv[1], dtype="float32")
-except ConfigError as error:
-    print(error)
+VLLMEngine(sys.argv[1], dtype="float32")
 """
 
 
@@ -171,4 +167,7 @@ def test_a_program_that_never_closes_ends_cleanly(folder: Path, tmp_path: Path) 
 @pytest.mark.full
 def test_a_script_without_a_main_guard_is_told_so(folder: Path, tmp_path: Path) -> None:
     ended = script(_NO_MAIN_GUARD, folder, tmp_path)
-    assert '__name__ == "__main__"' in ended.stdout.splitlines()[-1]
+    assert ended.returncode != 0
+    last = ended.stderr.splitlines()[-1]
+    assert "ConfigError" in last
+    assert '__name__ == "__main__"' in last
