@@ -122,23 +122,24 @@ class Drive(Generic[T]):
     Attributes:
         flows: one for each exchange.
         deadline: `time.monotonic` instant, given to every engine.
+        off_loop: advance the flows in a thread when async: long texts take a while to be prepared.
     """
 
     flows: Sequence[JudgeFlow[T]]
     deadline: float | None = None
+    off_loop: bool = False
 
     def run(self) -> list[T | GuardError]:
         """Drive the flows in this thread."""
         flow = together(self.flows)
         try:
-            round_ = next(flow)
-            while True:
+            state = _advanced(flow, None)
+            while isinstance(state, _Asking):
                 answers = [
-                    engine.run(requests, deadline=self.deadline) for engine, requests in _batches(round_)
+                    engine.run(requests, deadline=self.deadline) for engine, requests in _batches(state.round)
                 ]
-                round_ = flow.send(_dealt(round_, answers))
-        except StopIteration as end:
-            return cast(list[T | GuardError], end.value)
+                state = _advanced(flow, _dealt(state.round, answers))
+            return state
         finally:
             flow.close()
 
@@ -146,18 +147,29 @@ class Drive(Generic[T]):
         """Drive the flows on the running event loop, the engines of a round side by side."""
         flow = together(self.flows)
         try:
-            round_ = next(flow)
-            while True:
-                batches = _batches(round_)
+            state = await self._aadvanced(flow, None)
+            while isinstance(state, _Asking):
+                batches = _batches(state.round)
                 if len(batches) == 1:
                     answers = [await batches[0][0].arun(batches[0][1], deadline=self.deadline)]
                 else:
                     answers = await self._side_by_side(batches)
-                round_ = flow.send(_dealt(round_, answers))
-        except StopIteration as end:
-            return cast(list[T | GuardError], end.value)
+                state = await self._aadvanced(flow, _dealt(state.round, answers))
+            return state
         finally:
             flow.close()
+
+    async def _aadvanced(
+        self, flow: "JudgeFlow[list[T | GuardError]]", answers: Sequence[Sequence[object]] | None
+    ) -> "_Asking | list[T | GuardError]":
+        if not self.off_loop:
+            return _advanced(flow, answers)
+        step = asyncio.ensure_future(asyncio.to_thread(_advanced, flow, answers))
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            await asyncio.wait([step])  # a generator cannot be closed while it runs
+            raise
 
     async def _side_by_side(self, batches: "list[_Batch]") -> list[Sequence[object]]:
         tasks = [
@@ -168,6 +180,21 @@ class Drive(Generic[T]):
         finally:
             for task in tasks:
                 task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A flow that waits for the answers of a round."""
+
+    round: Round
+
+
+def _advanced(flow: JudgeFlow[T], answers: Sequence[Sequence[object]] | None) -> _Asking | T:
+    """Take a flow to its next round, or to its result."""
+    try:
+        return _Asking(next(flow) if answers is None else flow.send(answers))
+    except StopIteration as end:
+        return cast(T, end.value)
 
 
 _Batch: TypeAlias = tuple[AnyEngine, Sequence[object]]

@@ -16,9 +16,13 @@ from guardreasoner_sdk.context import Exchange, ScreenedText
 from guardreasoner_sdk.errors import CannotJudgeError, EngineTimeoutError, GuardError
 from guardreasoner_sdk.judging import Judge, JudgeOptions
 from guardreasoner_sdk.labels import Task
-from guardreasoner_sdk.verdict import Verdict
+from guardreasoner_sdk.verdict import Coverage, Verdict
 
 Outcomes = list[Verdict | GuardError]
+
+LONG_CHARS = 20_000
+"""From here on, texts are prepared in a thread when the caller is async: rendering and hardening can
+take a millisecond by then, and grow with the text."""
 
 
 class _Shared(Future[Verdict | GuardError | None]):
@@ -80,7 +84,7 @@ class Screening:
             if alone:
                 yield from self._judge_claimed(alone, found, tasks, options, started)
             wanted = {key: exchange for key, exchange in wanted.items() if key not in found}
-        return [found[key] for key in keys]
+        return [_addressed(found[key], exchange) for key, exchange in zip(keys, exchanges, strict=True)]
 
     def _judge_claimed(
         self,
@@ -91,7 +95,8 @@ class Screening:
         started: float,
     ) -> GuardFlow[None]:
         flows = [self._judge.judge(exchange, tasks=tasks, options=options) for exchange in mine.values()]
-        results = yield from perform(Drive(flows, options.deadline))
+        long = sum(map(_length, mine.values())) > LONG_CHARS
+        results = yield from perform(Drive(flows, options.deadline, off_loop=long))
         latency = time.monotonic() - started
         fresh: list[tuple[str, Verdict]] = []
         for key, result in zip(mine, results, strict=True):
@@ -133,7 +138,11 @@ class Screening:
             shared.set_result(None if isinstance(result, EngineTimeoutError) else result)
 
     def _key(self, exchange: Exchange, tasks: frozenset[Task], options: JudgeOptions) -> str:
-        """A digest of everything that can change the verdict, and of what its coverage names."""
+        """A digest of everything that can change the verdict.
+
+        Where the texts stand in a conversation is not in it: an agent's loop judges the same request again at
+        every step, and its address alone has changed. `_addressed` sets the coverage right.
+        """
         digest = hashlib.blake2b(digest_size=20)
         head = (
             self._judge.identity,
@@ -141,7 +150,6 @@ class Screening:
             options.depth,
             options.max_reasoning_tokens,
             options.scores,
-            exchange.left_out,
         )
         for piece in (repr(head), *_pieces(exchange.request), *_pieces(exchange.response)):
             data = piece.encode()
@@ -163,7 +171,27 @@ def _pieces(screened: ScreenedText | None) -> Iterator[str]:
         return
     yield screened.text
     for segment in screened.segments:
-        yield f"{segment.start} {segment.length} {segment.role} {segment.part.kind} {segment.part.path}"
+        yield f"{segment.start} {segment.length} {segment.role} {segment.part.kind}"
+
+
+def _length(exchange: Exchange) -> int:
+    return len(exchange.request.text) + (len(exchange.response.text) if exchange.response else 0)
+
+
+def _addressed(result: Verdict | GuardError, exchange: Exchange) -> Verdict | GuardError:
+    """A verdict, possibly on the same texts elsewhere, with the coverage of this exchange."""
+    if isinstance(result, GuardError):
+        return result
+    texts = (exchange.request, exchange.response) if exchange.response else (exchange.request,)
+    paths = [segment.part.path for screened in texts for segment in screened.segments]
+    covered = result.coverage
+    same = covered.left_out == exchange.left_out and [part.path for part in covered.parts] == paths
+    if same or len(paths) != len(covered.parts):  # a judge of the user's may tell of other parts
+        return result
+    parts = tuple(
+        part.model_copy(update={"path": path}) for part, path in zip(covered.parts, paths, strict=True)
+    )
+    return result.model_copy(update={"coverage": Coverage(parts=parts, left_out=exchange.left_out)})
 
 
 @dataclass(frozen=True, slots=True)

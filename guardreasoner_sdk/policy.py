@@ -100,7 +100,8 @@ class Policy:
             label. Counts only where there is a score.
         on_error: what becomes of a text that could not be judged. ``"allow"`` is fail-open; the decision and
             the audit record then say that nothing was judged.
-        violation_message: what stands in for a replaced text, and the message of `Blocked`.
+        violation_message: what stands in for a replaced text; of a blocked one it is the decision's message,
+            for the application to show.
         on_decision: called with every decision and its verdict (``None`` if there is none), before it is
             acted upon.
 
@@ -230,9 +231,10 @@ class Policy:
         if decision.allowed:
             return decision
         message = self.violation_message
-        return decision.model_copy(
-            update={"message": message if isinstance(message, str) else message(decision)}
-        )
+        worded = message if isinstance(message, str) else message(decision)
+        if not isinstance(worded, str):
+            raise ConfigError(f"violation_message gave a {type(worded).__name__}; it must give text")
+        return decision.model_copy(update={"message": worded})
 
 
 def _action(name: str, value: object) -> Action:

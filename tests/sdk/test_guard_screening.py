@@ -198,12 +198,10 @@ def test_with_the_cache_off_every_call_asks() -> None:
         (("hello", None), ("hello ", None)),
         (("hello", None), ("hello", "hi")),
         (("a", "b"), ("a b", None)),
-        (([{"role": "user", "content": "a"}], None), (["a"], None)),
         ((["a", "b"], None), (["a\nb"], None)),
-        ((["x", {"role": "assistant", "content": "y"}, "a"], None), (["a"], None)),
     ],
 )
-def test_sources_that_differ_in_anything_the_verdict_tells_do_not_share_a_cache_entry(
+def test_texts_or_parts_that_differ_do_not_share_a_cache_entry(
     one: tuple[object, object], other: tuple[object, object]
 ) -> None:
     made = Guard(judge=Screener(classifier()))
@@ -510,3 +508,39 @@ def test_a_verdict_cut_short_by_one_callers_deadline_is_not_that_of_another_who_
         return [await hurried, *await patient]
 
     assert [verdict.cut_short for verdict in asyncio.run(main())] == ["deadline", None]
+
+
+def test_the_same_texts_later_in_a_conversation_come_from_the_cache_with_their_own_coverage() -> None:
+    judged_by = classifier()
+    with Guard(judge=Screener(judged_by)) as keeper:
+        first = keeper.screen([{"role": "user", "content": "hello"}])
+        later = keeper.screen(
+            [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
+        )
+    assert len(judged_by.requests) == 1
+    assert later.cached
+    assert [part.path for part in first.coverage.parts] == ["messages[0].content"]
+    assert [part.path for part in later.coverage.parts] == ["messages[1].content"]
+    assert later.coverage.parts[0].complete
+    assert [left.first for left in later.coverage.left_out] == ["messages[0].content"]
+    assert first.coverage.left_out == ()
+
+
+@pytest.mark.parametrize(("characters", "on_the_loop"), [(100, True), (100_000, False)])
+def test_long_texts_are_prepared_off_the_event_loop(characters: int, on_the_loop: bool) -> None:
+    threads: list[int] = []
+
+    class Watched(Screener):
+        def judge(
+            self, exchange: Exchange, *, tasks: frozenset[Task], options: JudgeOptions
+        ) -> JudgeFlow[Verdict]:
+            threads.append(threading.get_ident())
+            return (yield from super().judge(exchange, tasks=tasks, options=options))
+
+    async def screened() -> int:
+        with Guard(judge=Watched(classifier()), cache="off") as watched:
+            await watched.ascreen("a " * (characters // 2))
+        return threading.get_ident()
+
+    loop_thread = asyncio.run(screened())
+    assert (set(threads) == {loop_thread}) is on_the_loop
