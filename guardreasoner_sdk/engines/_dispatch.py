@@ -178,7 +178,7 @@ class Dispatch:
                     raise refusal(reply, endpoint=endpoint.name, secret=self.secret)
                 result = call.decode(reply)
             except CannotJudgeError as error:
-                failure = _located(error, endpoint)
+                failure = _located(error, endpoint, self.secret)
             else:
                 self.endpoints.succeeded(endpoint)
                 return result
@@ -208,9 +208,7 @@ def backoff_seconds(waits: int, *, retry_after: float | None = None) -> float:
 def refusal(reply: Reply, *, endpoint: str, secret: str | None = None) -> CannotJudgeError:
     """The error that a reply with another status than 200 stands for."""
     status = reply.status
-    said, parameter = _message(reply.body)
-    if secret:
-        said = said.replace(secret, "***")
+    said, parameter = _message(reply.body, secret)
     told = f"{endpoint} answered {status}" + (f": {said}" if said else "")
     if status in (401, 403):
         return EngineAuthError(f"{endpoint} answered {status}: it wants another api_key")
@@ -242,7 +240,7 @@ def redact(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
 
 
-def _message(body: bytes) -> tuple[str, str | None]:
+def _message(body: bytes, secret: str | None) -> tuple[str, str | None]:
     """What an error body says, shortened, and the parameter it names. Pages of HTML say nothing."""
     try:
         content = json.loads(body)
@@ -254,7 +252,8 @@ def _message(body: bytes) -> tuple[str, str | None]:
         error = error.get("message") or error.get("detail") or error.get("error") or ""
     else:
         parameter = None
-    said = " ".join(str(error).split())[:_QUOTED_CHARACTERS].rstrip(".")
+    # Before it is shortened: half a secret is one, too.
+    said = _without(secret, " ".join(str(error).split()))[:_QUOTED_CHARACTERS].rstrip(".")
     return said, parameter if isinstance(parameter, str) else None
 
 
@@ -267,8 +266,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds if 0.0 <= seconds < float("inf") else None
 
 
-def _located(error: CannotJudgeError, endpoint: Endpoint) -> CannotJudgeError:
-    """An error that names the endpoint. Those of a decoder do not know it."""
+def _without(secret: str | None, text: str) -> str:
+    return text.replace(secret, "***") if secret else text
+
+
+def _located(error: CannotJudgeError, endpoint: Endpoint, secret: str | None) -> CannotJudgeError:
+    """An error that names the endpoint and no secret. A decoder knows neither, and may quote the server."""
+    error.args = (_without(secret, str(error)),)
     if endpoint.name not in str(error):
         hint = (
             ". Is the url that of a vLLM server, with no proxy in between?"

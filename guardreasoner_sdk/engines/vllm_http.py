@@ -82,8 +82,11 @@ class VLLMServer:
             raise ConfigError(f"max_connections is {max_connections}; it must be at least 1")
         if max_retries < 0:
             raise ConfigError(f"max_retries is {max_retries}; it must be at least 0")
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
-            raise ConfigError("api_key must be printable ASCII without line breaks")
+        # What HTTP cannot send would be quoted in the error of the library that refuses it.
+        if api_key is not None and not (
+            api_key and api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()
+        ):
+            raise ConfigError("api_key must be printable ASCII without white space around it or line breaks")
         self._endpoints = Endpoints([url] if isinstance(url, str) else url)
         self._model = model
         self._revision = revision

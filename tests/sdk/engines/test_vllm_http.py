@@ -430,13 +430,23 @@ def test_several_models_are_named(connect: Connect, run: Run) -> None:
     assert "a, b" in str(result)
 
 
-def test_the_api_key_is_sent_and_never_shown(connect: Connect, run: Run) -> None:
-    echo = answer(400, error("your key sk-hidden is fine"))
+@pytest.mark.parametrize(
+    ("echo", "streamed"),
+    [
+        (answer(400, error("your key sk-hidden is fine")), False),
+        (answer(400, error("." * 295 + "sk-hidden")), False),  # where the message is cut short
+        (stream(error("your key sk-hidden is fine"), b"[DONE]"), True),
+        (answer(200, {"choices": [{"index": 0, "text": "", "finish_reason": "sk-hidden"}]}), False),
+    ],
+    ids=["refusal", "cut short", "in a stream", "in an answer"],
+)
+def test_the_api_key_is_sent_and_never_shown(connect: Connect, run: Run, echo: Reply, streamed: bool) -> None:
     with FaultServer(echo) as server:
-        engine = connect(server, api_key="sk-hidden")
-        (result,) = run(engine, [ask()])
+        engine = connect(server, api_key="sk-hidden", max_retries=0)
+        (result,) = run(engine, [ask(stop_at=time.monotonic() + 30 if streamed else None)])
     assert server.requests[0].headers["authorization"] == "Bearer sk-hidden"
-    assert "sk-hidden" not in f"{result} {result!r} {engine!r} {engine.info!r}"
+    assert isinstance(result, CannotJudgeError)
+    assert "sk-h" not in f"{result} {result!r} {engine!r} {engine.info!r}"
 
 
 def test_credentials_in_the_url_are_used_and_never_shown(connect: Connect, run: Run) -> None:
@@ -535,6 +545,7 @@ def test_aclose_ends_the_connections_of_the_loop(connect: Connect) -> None:
         ({"max_connections": 0}, "max_connections"),
         ({"max_retries": -1}, "max_retries"),
         ({"api_key": "two\nlines"}, "api_key"),
+        ({"api_key": "from-a-file "}, "api_key"),
         ({"url": []}, "url"),
         ({"url": "ftp://x"}, "ftp"),
     ],
