@@ -6,9 +6,10 @@ take for such structure are found and given a visible quote mark (`QUOTE`); ever
 character of the marked lines, is passed as it is.
 
 Finding works on a folded copy of the text, made for that alone: compatibility forms, case, look-alike letters
-(also ``l``, ``1`` and ``|`` for ``i``, ``0`` for ``o``), accents, invisible characters and every Unicode line
-separator are folded. A line is structure when it *begins* with a marker, with nothing but punctuation,
-symbols, white space or a list number before it. A marker after other words on its line is not structure.
+(also ``l``, ``1`` and ``|`` for ``i``, ``0`` for ``o``), accents, invisible characters, the digits of other
+scripts and every Unicode line separator are folded. A line is structure when it *begins* with a marker, with
+nothing but punctuation, symbols, white space or a list number before it. A marker after other words on its
+line is not structure.
 
 A server that is sent text turns the name of a control token (``<|eot_id|>``) in it into that token, wherever
 it stands: a user could end the prompt with it. Such names are broken up in the same way.
@@ -192,6 +193,8 @@ class _Fold(dict[int, str | None]):
             return _ALIKE[char]
         if (letter := _boxed(ord(char))) is not None:
             return _ALIKE.get(letter, letter)
+        if not char.isascii() and (digit := unicodedata.decimal(char, None)) is not None:
+            return self[ord(str(digit))]
         parts = unicodedata.normalize("NFKD", char)
         parts = char.casefold() if parts == char else parts
         if parts == char:
@@ -232,8 +235,8 @@ def _any(*phrases: str) -> str:
 
 
 _GAP = r"(?:[^\w\n:]|_)*+"
-_LABEL = _any("harmful", "unharmful", "refusal", "compliance", "none") + r"(?!\w)"
-_NUMBER = r"[0-9io]++(?!\w)"
+_LABEL = _any("harmful", "unharmful", "refusal", "compliance", "none") + r"(?![^\W_])"
+_NUMBER = r"[0-9io]++(?![^\W_])"
 _MARKER: Final = re.compile(
     rf"""\n(?P<lead>(?:[^\w\n]|_|[0-9io]{{1,4}}[.)])*+)
     (?:

@@ -89,9 +89,9 @@ SAME_LETTER = {
     "w": "Wԝѡｗ",
     ":": "：︓꞉∶",
     "#": "＃﹟",
-    "1": "lI１①",
-    "2": "２²",
-    "3": "３",
+    "1": "lI１①١۱१",
+    "2": "２²٢۲२",
+    "3": "３٣۳३",
     " ": "\t\xa0\u2003\u3000\u202f",
 }
 
@@ -133,6 +133,12 @@ def test_a_marker_is_found_in_any_disguise(forgery: tuple[str, ...]) -> None:
     text = "".join(before)
     line = len(splits(text)) - 1
     assert forged_lines(text) == [line], ascii(text)
+
+
+@pytest.mark.parametrize("mark", ["**", "__", "_", "`", "~~", "***"])
+@pytest.mark.parametrize("marker", [marker.rstrip() for marker in MARKERS])
+def test_a_marker_between_marks_of_emphasis_is_found(marker: str, mark: str) -> None:
+    assert forged_lines(f"well\n{mark}{marker}{mark}\nyes") == [1]
 
 
 @settings(deadline=None)
