@@ -32,6 +32,17 @@ _POLICY_OPTIONS = (
 )
 
 
+_ENGINE_OPTIONS = {
+    "device": ("transformers",),
+    "dtype": ("vllm", "transformers"),
+    "quantization": ("vllm",),
+    "adapter": ("vllm", "transformers"),
+    "max_model_len": ("vllm",),
+    "gpu_memory_utilization": ("vllm",),
+}
+"""Settings of engines in the process, and the engines that heed them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a guard is made of."""
@@ -126,6 +137,9 @@ def _text_engine(settings: "GuardSettings") -> TextEngine:
     kind = settings.engine
     if kind == "auto":
         kind = "http" if settings.url else "vllm" if find_spec("vllm") else "transformers"
+    for name, engines in _ENGINE_OPTIONS.items():
+        if getattr(settings, name) is not None and kind not in engines:
+            raise ConfigError(f"{name} has no effect on engine={kind!r}, only on {' and '.join(engines)}")
     if kind == "http":
         if not settings.url:
             raise ConfigError("engine='http' needs url=, such as http://localhost:8000/v1")
@@ -146,7 +160,15 @@ def _text_engine(settings: "GuardSettings") -> TextEngine:
     if kind == "vllm":
         from guardreasoner_sdk.engines.vllm import VLLMEngine
 
-        return VLLMEngine(settings.model, revision=settings.revision, dtype=settings.dtype or "auto")
+        return VLLMEngine(
+            settings.model,
+            revision=settings.revision,
+            dtype=settings.dtype or "auto",
+            quantization=settings.quantization,
+            adapter=settings.adapter,
+            max_model_len=settings.max_model_len,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+        )
     if find_spec("transformers") is None or find_spec("torch") is None:
         raise MissingDependencyError(
             "transformers", "transformers", purpose=f"running {settings.model} in this process"
@@ -158,6 +180,7 @@ def _text_engine(settings: "GuardSettings") -> TextEngine:
         revision=settings.revision,
         dtype=settings.dtype or "auto",
         device=settings.device or "auto",
+        adapter=settings.adapter,
     )
 
 

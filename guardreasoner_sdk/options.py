@@ -21,6 +21,10 @@ class GuardOptions(TypedDict, total=False):
     engine: Literal["auto", "http", "vllm", "transformers"]
     device: str
     dtype: str
+    quantization: str
+    adapter: str
+    max_model_len: int
+    gpu_memory_utilization: float
     depth: Depth | Literal["full", "task", "answer"]
     max_reasoning_tokens: int
     deadline: float

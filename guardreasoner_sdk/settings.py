@@ -138,6 +138,14 @@ class GuardSettings(BaseSettings):
     """Where a model in the process runs, such as `cuda:0` or `cpu`. Default: the best there is."""
     dtype: Text | None = None
     """Type of the weights in the process, such as `bfloat16`. Default: what suits the device."""
+    quantization: Text | None = None
+    """vLLM's name of a quantisation, for a model in the process whose configuration does not tell."""
+    adapter: Text | None = None
+    """Hub id or folder of a LoRA adapter over a model in the process. A server serves adapters as models."""
+    max_model_len: Annotated[int, Field(ge=256)] | None = None
+    """Context in tokens of vLLM in the process. Default: the model's own, at most 16,384."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of the GPU's memory that vLLM in the process takes. Default: vLLM's own."""
 
     depth: Depth = Depth.FULL
     """How much a reasoner reasons. `full`: as published. `task`: about the tasks asked for. `answer`: not."""

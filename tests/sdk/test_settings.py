@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
@@ -197,7 +198,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(monkeypatch: pytes
 
 
 def test_a_name_near_to_nothing_is_refused_with_all_names() -> None:
-    with pytest.raises(ConfigError, match=r"'zzz' .* is not a setting\. Settings: api_key, audit, .*url"):
+    with pytest.raises(ConfigError, match=r"'zzz' .* is not a setting\. Settings: adapter, api_key, audit, .*url"):
         make(zzz=1)
 
 
@@ -336,3 +337,13 @@ def test_every_setting_is_described_in_the_documentation() -> None:
 def test_importing_the_package_does_not_import_pydantic_settings() -> None:
     code = "import sys, guardreasoner_sdk; assert 'pydantic_settings' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("device", "cpu"), ("adapter", "./lora"), ("max_model_len", 4096), ("dtype", "float16")],
+)
+def test_a_setting_that_the_engine_would_not_heed_is_refused(name: str, value: object) -> None:
+    options = cast(GuardOptions, {name: value, "url": "http://127.0.0.1:1/v1"})
+    with pytest.raises(ConfigError, match=f"{name} has no effect on engine='http'"):
+        Guard("some/model", **options)
