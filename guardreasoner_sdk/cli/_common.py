@@ -65,6 +65,16 @@ def make_guard(
         fail_for(error)
 
 
+def decided(policy: "Policy", verdict: "Verdict", *, has_response: bool) -> "Decision":
+    """The most severe decision that a guarded call of these texts would have met."""
+    from guardreasoner_sdk.policy import Action, Stage
+
+    stages = (Stage.REQUEST, Stage.RESPONSE) if has_response else (Stage.REQUEST,)
+    checked = [stage for stage in stages if policy.checks(stage)] or stages
+    decisions = [policy.decide(verdict, stage) for stage in checked]
+    return max(decisions, key=lambda decision: list(Action).index(decision.action))
+
+
 @cache
 def _console_class() -> "type[Console]":
     from rich.console import Console

@@ -14,7 +14,6 @@ from typing import IO
 
 from guardreasoner_sdk.cli._common import fail
 from guardreasoner_sdk.errors import InputError
-from guardreasoner_sdk.policy import Stage
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -26,9 +25,9 @@ class Row:
     source: str | tuple[str, str] | InputError
 
     @property
-    def stage(self) -> Stage:
-        """The stage of a call at which its verdict is decided on."""
-        return Stage.RESPONSE if isinstance(self.source, tuple) else Stage.REQUEST
+    def has_response(self) -> bool:
+        """Whether there is a response to the prompt."""
+        return isinstance(self.source, tuple)
 
 
 class RowFile:

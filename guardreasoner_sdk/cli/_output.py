@@ -11,7 +11,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from guardreasoner_sdk.cli._common import Status, fail
+from guardreasoner_sdk.cli._common import Status, decided, fail
 from guardreasoner_sdk.cli._input import Row, RowFile
 from guardreasoner_sdk.errors import GuardError
 from guardreasoner_sdk.labels import Depth
@@ -45,7 +45,8 @@ class Run:
         """What a row's result comes to; ``None`` stands for an error that was written down earlier."""
         if not isinstance(result, Verdict):
             return Status.UNJUDGED
-        return Status.ALLOWED if self.policy.decide(result, row.stage).allowed else Status.BLOCKED
+        decision = decided(self.policy, result, has_response=row.has_response)
+        return Status.ALLOWED if decision.allowed else Status.BLOCKED
 
     def made(self, row: Row, verdict: Verdict) -> bool:
         """Whether a verdict is of these judges about a row, as far as can be told from it alone."""

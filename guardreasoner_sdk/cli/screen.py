@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from guardreasoner_sdk.cli._common import Status, console, fail, fail_for, make_guard, verdict_table
+from guardreasoner_sdk.cli._common import Status, console, decided, fail, fail_for, make_guard, verdict_table
 from guardreasoner_sdk.errors import GuardError
 
 if TYPE_CHECKING:
@@ -82,13 +82,11 @@ def screen(
 
 
 def _screen_one(guard: "Guard", prompt: str, response: str | None, *, as_json: bool) -> Status:
-    from guardreasoner_sdk.policy import Stage
-
     try:
         verdict = guard.screen(prompt, response=response)
     except GuardError as error:
         fail_for(error)
-    decision = guard.policy.decide(verdict, Stage.REQUEST if response is None else Stage.RESPONSE)
+    decision = decided(guard.policy, verdict, has_response=response is not None)
     if as_json:
         sys.stdout.buffer.write(verdict.model_dump_json().encode() + b"\n")
         sys.stdout.buffer.flush()

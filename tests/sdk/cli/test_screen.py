@@ -48,6 +48,24 @@ def test_a_response_is_what_is_decided_on() -> None:
     assert "block (harmful_response)" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("env", "status", "decision"),
+    [
+        ({}, 1, "block (harmful_request)"),
+        ({"GUARDREASONER_CHECK_INPUT": "false"}, 0, "allow"),
+        ({"GUARDREASONER_HARMFUL_REQUEST": "flag"}, 0, "flag (harmful_request)"),
+    ],
+    ids=["default", "prompts are not checked", "prompts are only flagged"],
+)
+def test_a_prompt_that_a_call_would_not_have_let_through_is_blocked_though_it_was_refused(
+    env: dict[str, str], status: int, decision: str
+) -> None:
+    recordings = [Recording(render(PROMPT, "No."), answer(harm=True, refused=True))]
+    with ReplayServer({"guard": recordings}) as server:
+        result = invoke("screen", PROMPT, "--response", "No.", "--url", server.url, env=env)
+    assert (result.exit_code, decision in result.stdout) == (status, True)
+
+
 def test_a_reasoner_shows_its_reasoning() -> None:
     with replay(PROMPT, harmful=True) as server:
         result = invoke("screen", PROMPT, "--url", server.url, "--model", "guard")
