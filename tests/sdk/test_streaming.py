@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guardreasoner_sdk.errors import ConfigError
@@ -153,6 +153,7 @@ def test_a_tool_call_without_any_text_is_judged_before_it_leaves() -> None:
 
 
 @given(PIECES | CHUNKINGS, plans())
+@example(["a word. "] * 100, SegmentPlan(first=4, limit=16, slack=0, context=8))
 def test_the_judged_characters_stay_within_the_bound_that_the_plan_states(
     items: list[Piece] | list[str], plan: SegmentPlan
 ) -> None:
