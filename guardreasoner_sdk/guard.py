@@ -4,10 +4,10 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from guardreasoner_sdk import _build, _recording
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, perform, run_flow
 from guardreasoner_sdk._requests import Asked, Requests, ScreenOptions
 from guardreasoner_sdk._screening import Outcomes, Screening
@@ -32,7 +32,7 @@ X = TypeVar("X")
 _LOG = logging.getLogger(__name__)
 
 
-class Guard(GuardWrappers):
+class Guard(GuardWrappers, Closing):
     """Screens prompts and responses, and wraps what produces them.
 
     ::
@@ -258,22 +258,6 @@ class Guard(GuardWrappers):
         for engine in self._judge.engines:
             await engine.aclose()
         self._close_stores()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # -- how it is done
 

@@ -14,9 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk.engines._screener_call import ScreenerCall
 from guardreasoner_sdk.engines._screener_files import EMBEDDED, Choice, read_screener
 from guardreasoner_sdk.errors import CannotJudgeError, ConfigError, GuardClosedError
@@ -30,7 +29,7 @@ WORST: Mapping[Task, Choice] = {Task.PROMPT_HARM: "max", Task.RESPONSE_HARM: "ma
 """Any harmful window is harmful; a response is refused only if no window of it complies."""
 
 
-class OnnxClassifier:
+class OnnxClassifier(Closing):
     """A `ClassifierEngine` over a screener's folder.
 
     The constructor loads and checks everything, some 0.1 s of work; nothing is downloaded. A request with a
@@ -114,14 +113,6 @@ class OnnxClassifier:
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
         await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"OnnxClassifier(model={self._info.model!r}, threads={self._threads})"

@@ -8,9 +8,9 @@ import time
 import weakref
 from collections.abc import Sequence
 from importlib.util import find_spec
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk.engines._pretrained import read_pretrained
 from guardreasoner_sdk.errors import (
     CannotJudgeError,
@@ -26,7 +26,7 @@ DEFAULT_MAX_BATCH_TOKENS: Final = 16_384
 """For GuardReasoner-8B in 16 bits, about 2 GB of cache."""
 
 
-class TransformersEngine:
+class TransformersEngine(Closing):
     """A `TextEngine` that runs a model with transformers in this process.
 
     The weights are loaded once and belong to one thread, which batches the requests of all callers by length;
@@ -133,22 +133,6 @@ class TransformersEngine:
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
         await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _seconds_left(deadline: float | None) -> float | None:

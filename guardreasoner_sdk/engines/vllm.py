@@ -8,9 +8,9 @@ import os
 import time
 import weakref
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk.engines._pretrained import read_pretrained, short
 from guardreasoner_sdk.engines._vllm_start import (
     NO_MAIN_GUARD,
@@ -55,7 +55,7 @@ _CHUNK: Final = 32
 _ABORT_AGAIN_SECONDS: Final = 0.05
 
 
-class VLLMEngine:
+class VLLMEngine(Closing):
     """A `TextEngine` that runs a model with vLLM in this process.
 
     The weights are loaded once, when it is made, and serve `run` and `arun` from any thread and event loop.
@@ -171,22 +171,6 @@ class VLLMEngine:
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
         await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # -- on the host's loop from here on
 

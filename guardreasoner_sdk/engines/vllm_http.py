@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk._drive import GuardFlow, arun_flow, run_flow
 from guardreasoner_sdk.engines._completions import generation_call, health_call, models_call
 from guardreasoner_sdk.engines._dispatch import Dispatch, Endpoints
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from guardreasoner_sdk.engines._http import Wire
 
 
-class VLLMServer:
+class VLLMServer(Closing):
     """A `TextEngine` that asks one or several vLLM servers through ``/v1/completions``.
 
     One pool of connections serves all sync callers, and one those of each event loop. A failing server is put
@@ -195,22 +195,6 @@ class VLLMServer:
         """`close` without blocking the event loop."""
         await self._wire.aclose()
         self._dismiss()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _answer(self, request: TextRequest, deadline: float | None) -> TextResult | CannotJudgeError:
         try:

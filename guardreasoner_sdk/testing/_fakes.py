@@ -7,9 +7,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from guardreasoner_sdk._closing import Closing
 from guardreasoner_sdk.errors import CannotJudgeError, EngineTimeoutError, GuardClosedError
 from guardreasoner_sdk.labels import Task
 from guardreasoner_sdk.ports import (
@@ -42,7 +42,7 @@ Probabilities: TypeAlias = Mapping[Task, float] | CannotJudgeError
 """One answer of a `FakeClassifier`: the probability of each task's positive label, or an error."""
 
 
-class _Fake(Generic[Q, A]):
+class _Fake(Closing, Generic[Q, A]):
     """Records, holds and delays requests; a subclass answers them."""
 
     def __init__(self, *, info: EngineInfo, seconds: float) -> None:
@@ -151,14 +151,6 @@ class _Fake(Generic[Q, A]):
 
     async def aclose(self) -> None:
         """`close`."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         self.close()
 
     def _answer(self, request: Q, *, started: float) -> A | CannotJudgeError:
