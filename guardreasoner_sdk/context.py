@@ -167,7 +167,8 @@ def _earlier_turns(
     return taken[::-1], rest[::-1]
 
 
-_SPEAKERS = {Role.USER: "Earlier user turn: ", Role.ASSISTANT: "Earlier assistant turn: "}
+# Each on a line of its own, so that what a turn begins with begins a line: there forged structure is found.
+_SPEAKERS = {Role.USER: "Earlier user turn:\n", Role.ASSISTANT: "Earlier assistant turn:\n"}
 
 
 def _join(parts: Iterable[tuple[Role, Part]], prefix: str = "") -> ScreenedText:
@@ -188,10 +189,10 @@ def _join_labelled(before: list[tuple[Role, Part]], request: list[tuple[Role, Pa
     text = ""
     segments: list[Segment] = []
     for role, part in before:
-        text += _SPEAKERS.get(role, "Earlier turn: ")
+        text += _SPEAKERS.get(role, "Earlier turn:\n")
         segments.append(Segment(len(text), part, role, 0, len(part.text)))
         text += part.text + "\n"
-    tail = _join(request, text + "Current user turn: ")
+    tail = _join(request, text + "Current user turn:\n")
     return ScreenedText(tail.text, (*segments, *tail.segments))
 
 
