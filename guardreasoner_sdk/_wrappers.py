@@ -4,7 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import ParamSpec, TypeVar, cast, overload
 
 from guardreasoner_sdk._drive import arun_flow, run_flow
 from guardreasoner_sdk._wrapping import CallOptions, called, guarded_call, prompt_of, protected
@@ -63,7 +63,7 @@ class GuardWrappers(ABC):
         /,
         *,
         prompt: str | None = None,
-        response: Callable[[Any], object] | None = None,
+        response: Callable[..., object] | None = None,
         overlap: bool | None = None,
         side_effects: bool = True,
     ) -> Callable[[F], F]: ...
@@ -74,7 +74,7 @@ class GuardWrappers(ABC):
         /,
         *,
         prompt: str | None = None,
-        response: Callable[[Any], object] | None = None,
+        response: Callable[..., object] | None = None,
         overlap: bool | None = None,
         side_effects: bool = True,
     ) -> object:
@@ -105,7 +105,7 @@ class GuardWrappers(ABC):
 
         return decorate if function is None else decorate(function)
 
-    def wrap(self, client: X, *, response: Callable[[Any], object] | None = None) -> X:
+    def wrap(self, client: X, *, response: Callable[..., object] | None = None) -> X:
         """Guard a chat client, or any callable that takes a prompt or messages and returns a reply.
 
         Clients are recognised by the adapters installed (OpenAI, LangChain); what no adapter claims must be
@@ -153,7 +153,7 @@ class GuardWrappers(ABC):
     def _call_options(
         self,
         prompt: str | None = None,
-        response: Callable[[Any], object] | None = None,
+        response: Callable[..., object] | None = None,
         overlap: bool | None = None,
         side_effects: bool = True,
     ) -> CallOptions:

@@ -56,7 +56,7 @@ class CallOptions:
     """
 
     prompt: str | None = None
-    response: Callable[[Any], object] | None = None
+    response: Callable[..., object] | None = None
     overlap: bool = False
     side_effects: bool = True
     segments: SegmentPlan = field(default_factory=SegmentPlan)
