@@ -55,11 +55,19 @@ class _GraphWriter:
         return name
 
     def node(
-        self, op: str, inputs: list[str], *, domain: str = "", outputs: int = 1, **attributes: object
+        self,
+        op: str,
+        inputs: list[str],
+        *,
+        domain: str = "",
+        outputs: int = 1,
+        **attributes: int | float | list[int],
     ) -> list[str]:
         self._count += 1
         names = [f"{op.lower()}{self._count}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, domain=domain, **attributes))
+        made = helper.make_node(op, inputs, names, domain=domain)
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(made)
         return names
 
     def linear(self, x: str, *layers: torch.nn.Linear) -> str:
