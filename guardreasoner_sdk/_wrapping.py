@@ -153,8 +153,9 @@ def _replies(value: object, options: CallOptions) -> Sequence[object]:
     if options.response is None:
         return replies_of(value)
     found = options.response(value)
-    many = isinstance(found, Sequence) and not isinstance(found, (str, Mapping))
-    replies = tuple(found) if many else (found,)  # type: ignore[arg-type]
+    replies: tuple[object, ...] = (found,)
+    if isinstance(found, Sequence) and not isinstance(found, (str, Mapping)):
+        replies = tuple(found)
     if not replies or any(reply is None for reply in replies):
         raise UnsupportedContentError(
             "response= found no reply in what the call returned: nothing was judged"

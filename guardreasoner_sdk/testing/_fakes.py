@@ -6,6 +6,7 @@ import math
 import re
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
@@ -153,8 +154,9 @@ class _Fake(Closing, Generic[Q, A]):
         """`close`."""
         self.close()
 
+    @abstractmethod
     def _answer(self, request: Q, *, started: float) -> A | CannotJudgeError:
-        raise NotImplementedError
+        """The answer to one request."""
 
     def _stop_at(self, request: Q) -> float:
         """The instant at which a request wants what there is."""
