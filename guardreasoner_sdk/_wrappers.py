@@ -2,17 +2,28 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from dataclasses import replace
 from typing import ParamSpec, TypeVar, cast, overload
 
 from guardreasoner_sdk._drive import arun_flow, run_flow
+from guardreasoner_sdk._exchange import Gating, agated, gated, guarded_exchange
 from guardreasoner_sdk._wrapping import CallOptions, called, guarded_call, prompt_of, protected
 from guardreasoner_sdk.adapters import adapter_for
 from guardreasoner_sdk.conversation import ConversationLike
 from guardreasoner_sdk.errors import ConfigError
 from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Policy, Stage
+from guardreasoner_sdk.replies import replies_of
+from guardreasoner_sdk.streaming import Gate, SegmentPlan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,6 +160,94 @@ class GuardWrappers(ABC):
         options = self._call_options()
         source = prompt_of(function, args, kwargs)
         return await arun_flow(guarded_call(self, lambda: function(*args, **kwargs), source, options))
+
+    # -- what adapters build on
+
+    @property
+    def segments(self) -> SegmentPlan:
+        """When it looks at a growing response."""
+        return self._defaults.segments
+
+    def exchange(
+        self,
+        call: Callable[[], R],
+        source: ConversationLike,
+        *,
+        replies: Callable[[R], Sequence[object]] = replies_of,
+        overlap: bool | None = None,
+    ) -> Guarded[R]:
+        """Judge a request, make one call of a model, and judge every reply in what it returns.
+
+        What an adapter builds on; like `call` it does not raise `Blocked`.
+
+        Args:
+            call: makes the call.
+            source: what is asked of the model; see `screen`.
+            replies: finds the replies in the call's value. With none the value passes: a stream, whose items
+                the caller puts through `gated`.
+            overlap: make the call while the request is judged. If that blocks, an async call is cancelled,
+                a sync one runs to its end unseen, and a stream opened by then is closed. Default: the guard's
+                setting, and without one on, since a model call has no effect but its cost.
+
+        Raises:
+            InputError: the request or a reply cannot be screened.
+        """
+        return run_flow(
+            guarded_exchange(self, call, source, overlap=self._overlaps(overlap), replies=replies)
+        )
+
+    async def aexchange(
+        self,
+        call: Callable[[], Awaitable[R]],
+        source: ConversationLike,
+        *,
+        replies: Callable[[R], Sequence[object]] = replies_of,
+        overlap: bool | None = None,
+    ) -> Guarded[R]:
+        """`exchange` for an async call; several replies are judged side by side."""
+        return await arun_flow(
+            guarded_exchange(self, call, source, overlap=self._overlaps(overlap), replies=replies)
+        )
+
+    def gated(
+        self,
+        items: Iterable[X],
+        source: ConversationLike,
+        *,
+        gate: Gate[X],
+        stopped: Callable[[Outcome], Sequence[X]],
+        seen: Callable[[Outcome], None] | None = None,
+    ) -> Generator[X, None, None]:
+        """Pass on the items of a streamed reply, each after a verdict over a prefix that holds its text.
+
+        Items pass as they come where the policy does not check responses. The stream is closed at its end, on
+        a block, and when the consumer closes this generator.
+
+        Args:
+            items: the stream, such as the chunks of a client library.
+            source: what was asked of the model.
+            gate: a new gate for this reply; it knows the text of an item. See `segments` for its plan.
+            stopped: raises for an outcome that is not allowed (`Outcome.blocked`), or gives the items that
+                end the stream in place of the rest.
+            seen: told every outcome.
+        """
+        return gated(self, items, source, Gating(gate, stopped, seen))
+
+    def agated(
+        self,
+        items: AsyncIterable[X],
+        source: ConversationLike,
+        *,
+        gate: Gate[X],
+        stopped: Callable[[Outcome], Sequence[X]],
+        seen: Callable[[Outcome], None] | None = None,
+    ) -> AsyncGenerator[X, None]:
+        """`gated` for an async stream, which is read on while a check is being judged."""
+        return agated(self, items, source, Gating(gate, stopped, seen))
+
+    def _overlaps(self, asked: bool | None) -> bool:
+        setting = self._defaults.overlap if asked is None else asked
+        return True if setting is None else setting
 
     def _call_options(
         self,

@@ -1,46 +1,33 @@
-"""Guarded calls: one flow for sync and async functions, and the shells around it."""
+"""Protected functions: where the prompt is among their arguments, and wrappers of their own kind."""
 
-import asyncio
 import contextlib
-import contextvars
 import functools
 import inspect
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from guardreasoner_sdk._drive import GuardFlow, arun_flow, run_flow
+from guardreasoner_sdk._exchange import (
+    Checker,
+    Gating,
+    agated,
+    gated,
+    guarded_exchange,
+    handed_over,
+    stand_in,
 )
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
-
-from guardreasoner_sdk._drive import GuardFlow, arun_flow, perform, run_flow
 from guardreasoner_sdk.conversation import Conversation, ConversationLike
-from guardreasoner_sdk.delivery import closed, stream_async, stream_sync
 from guardreasoner_sdk.errors import ConfigError, UnsupportedContentError
-from guardreasoner_sdk.outcomes import Guarded, Outcome
-from guardreasoner_sdk.policy import Action, Policy, Stage
+from guardreasoner_sdk.outcomes import Guarded
+from guardreasoner_sdk.policy import Stage
 from guardreasoner_sdk.replies import replies_of
-from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan
+from guardreasoner_sdk.streaming import SegmentPlan, text_gate
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 PROMPT_NAMES = ("prompt", "messages")
 """A parameter of one of these names is taken for the prompt when none is named."""
-
-
-class Checker(Protocol):
-    """What a wrapper needs of a guard."""
-
-    @property
-    def policy(self) -> Policy: ...
-    def check(self, source: ConversationLike, *, response: object = None) -> Outcome: ...
-    async def acheck(self, source: ConversationLike, *, response: object = None) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,103 +37,32 @@ class CallOptions:
     Attributes:
         prompt: name of the parameter that holds the prompt or the messages.
         response: finds the reply, or the list of replies, in what the function returns.
-        overlap: start the function while the request is being judged.
+        overlap: start the function while the request is being judged; ``None``: as suits the caller.
         side_effects: whether a call of the function has effects other than its cost.
         segments: when a stream is looked at.
     """
 
     prompt: str | None = None
     response: Callable[..., object] | None = None
-    overlap: bool = False
+    overlap: bool | None = None
     side_effects: bool = True
     segments: SegmentPlan = field(default_factory=SegmentPlan)
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    guard: Checker
-    source: ConversationLike
-    response: object = None
-
-    def run(self) -> Outcome:
-        return self.guard.check(self.source, response=self.response)
-
-    async def arun(self) -> Outcome:
-        return await self.guard.acheck(self.source, response=self.response)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    call: Callable[[], Any]
-
-    def run(self) -> Any:
-        return self.call()
-
-    async def arun(self) -> Any:
-        return await self.call()
-
-
-@dataclass(frozen=True, slots=True)
-class _Overlapped:
-    """Judge the request while the model is at work; its result counts only if the request may pass.
-
-    A blocked async call is cancelled. A thread cannot be: a blocked sync call runs to its end unseen.
-    """
-
-    check: _Check
-    call: Callable[[], Any]
-
-    def run(self) -> tuple[Outcome, Callable[[], Any]]:
-        pool = ThreadPoolExecutor(1, thread_name_prefix="guardreasoner-overlap")
-        context = contextvars.copy_context()
-        running = pool.submit(context.run, self.call)
-        pool.shutdown(wait=False)
-        return self.check.run(), running.result
-
-    async def arun(self) -> tuple[Outcome, Callable[[], Any]]:
-        running: asyncio.Future[Any] = asyncio.ensure_future(self.call())
-        try:
-            outcome = await self.check.arun()
-        except BaseException:
-            await _cancelled(running)
-            raise
-        if not outcome.allowed:
-            await _cancelled(running)
-        return outcome, lambda: running
-
-
-async def _cancelled(running: "asyncio.Future[Any]") -> None:
-    """Cancel a model call and see it end; what it raises or returns is of no interest any more."""
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 def guarded_call(
     guard: Checker, call: Callable[[], Any], source: ConversationLike, options: CallOptions
 ) -> GuardFlow[Guarded[Any]]:
-    """Judge the request, call the model, judge every reply."""
-    outcomes: list[Outcome] = []
-    if guard.policy.checks(Stage.REQUEST):
-        check = _Check(guard, source)
-        if options.overlap:
-            outcome, call = yield from perform(_Overlapped(check, call))
-        else:
-            outcome = yield from perform(check)
-        outcomes.append(outcome)
-        if not outcome.allowed:
-            return Guarded(None, tuple(outcomes))
-    value: Any = yield from perform(_Call(call))
-    if isinstance(value, AsyncIterator):
-        return Guarded(agated_stream(guard, value, source, options), tuple(outcomes))
-    if isinstance(value, Iterator):
-        return Guarded(gated_stream(guard, value, source, options), tuple(outcomes))
-    if guard.policy.checks(Stage.RESPONSE):
-        for reply in _replies(value, options):
-            outcome = yield from perform(_Check(guard, source, reply))
-            outcomes.append(outcome)
-            if not outcome.allowed:
-                return Guarded(None, tuple(outcomes))
-    return Guarded(value, tuple(outcomes))
+    """Judge the request, call the function, judge every reply; a stream is judged as it is read."""
+
+    def replies(value: object) -> Sequence[object]:
+        return () if isinstance(value, (Iterator, AsyncIterator)) else _replies(value, options)
+
+    guarded = yield from guarded_exchange(guard, call, source, overlap=bool(options.overlap), replies=replies)
+    if isinstance(guarded.value, AsyncIterator):
+        return replace(guarded, value=agated(guard, guarded.value, source, _text_gating(options)))
+    if isinstance(guarded.value, Iterator):
+        return replace(guarded, value=gated(guard, guarded.value, source, _text_gating(options)))
+    return guarded
 
 
 def _replies(value: object, options: CallOptions) -> Sequence[object]:
@@ -163,21 +79,9 @@ def _replies(value: object, options: CallOptions) -> Sequence[object]:
     return replies
 
 
-def handed_over(guarded: Guarded[T]) -> T:
-    """The value of a guarded call, its replacement, or `Blocked`."""
-    stopped = guarded.stopped_by
-    return cast(T, guarded.value) if stopped is None else cast(T, stand_in(stopped))
-
-
-def stand_in(outcome: Outcome) -> str:
-    """The violation message of a replaced text.
-
-    Raises:
-        Blocked: the action is to block.
-    """
-    if outcome.decision.action is Action.REPLACE and outcome.decision.message is not None:
-        return outcome.decision.message
-    raise outcome.blocked()
+def _text_gating(options: CallOptions) -> Gating:
+    gate = text_gate(options.segments, text_of=_shown)
+    return Gating(gate, stopped=lambda outcome: [stand_in(outcome)])
 
 
 def _shown(item: object) -> str:
@@ -186,75 +90,6 @@ def _shown(item: object) -> str:
     raise UnsupportedContentError(
         f"the stream yielded a {type(item).__name__}; only text can be judged as it streams: yield strings"
     )
-
-
-def _text_gate(options: CallOptions) -> Gate[Any]:
-    return Gate(options.segments, text_of=_shown, split=lambda text, at: (text[:at], text[at:]))
-
-
-def _open_gate() -> Gate[Any]:
-    """A gate through which every item, of any kind, leaves as it comes: only the request is to be judged."""
-    return Gate(SegmentPlan(first=1, limit=1, slack=0, context=0), text_of=lambda _: " ")
-
-
-def gated_stream(
-    guard: Checker, chunks: Iterator[Any], source: ConversationLike, options: CallOptions
-) -> Iterator[Any]:
-    """The chunks of a reply, each delivered after a verdict over a prefix that holds it."""
-    if not guard.policy.checks(Stage.RESPONSE):
-        yield from chunks
-        return
-    last: list[Outcome] = []
-
-    def judge(check: Check) -> bool:
-        last[:] = [guard.check(source, response=check.text)]
-        return last[0].allowed
-
-    yield from stream_sync(chunks, judge, gate=_text_gate(options), blocked=lambda: [stand_in(last[0])])
-
-
-async def agated_stream(
-    guard: Checker,
-    chunks: AsyncIterable[Any],
-    source: ConversationLike,
-    options: CallOptions,
-    *,
-    before: bool = False,
-) -> AsyncIterator[Any]:
-    """`gated_stream` for async streams.
-
-    Args:
-        before: judge the request, too, while the first chunks come in.
-    """
-    checked = guard.policy.checks(Stage.RESPONSE)
-    if not checked and not before:
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(closed, chunks)
-            async for chunk in chunks:
-                yield chunk
-        return
-    last: list[Outcome] = []
-
-    async def judge_request() -> bool:
-        last[:] = [await guard.acheck(source)]
-        return last[0].allowed
-
-    async def judge(check: Check) -> bool:
-        if not checked:
-            return True
-        last[:] = [await guard.acheck(source, response=check.text)]
-        return last[0].allowed
-
-    gated = stream_async(
-        chunks,
-        judge,
-        gate=_text_gate(options) if checked else _open_gate(),
-        blocked=lambda: [stand_in(last[0])],
-        before=judge_request if before else None,
-    )
-    async with contextlib.aclosing(gated):
-        async for chunk in gated:
-            yield chunk
 
 
 def protected(guard: Checker, function: F, options: CallOptions) -> F:
@@ -287,9 +122,10 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
                     yield stand_in(outcome)
                     return
             chunks = cast("AsyncIterable[Any]", function(*args, **kwargs))
-            gated = agated_stream(guard, chunks, source, options, before=before and options.overlap)
-            async with contextlib.aclosing(cast("AsyncGenerator[Any]", gated)):
-                async for chunk in gated:
+            how = _text_gating(options)
+            gated_chunks = agated(guard, chunks, source, how, before=before and bool(options.overlap))
+            async with contextlib.aclosing(gated_chunks):
+                async for chunk in gated_chunks:
                     yield chunk
 
         return cast(F, agenerate)

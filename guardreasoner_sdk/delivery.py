@@ -36,10 +36,10 @@ def stream_sync(
             the items that end the stream in place of the rest (a message).
     """
     with ExitStack() as stack:
-        stack.callback(_close, source)
+        stack.callback(close_stream, source)
         items = iter(source)
         if items is not source:
-            stack.callback(_close, items)
+            stack.callback(close_stream, items)
         allowed = True
         while allowed:
             if check := gate.due():
@@ -144,7 +144,7 @@ class _Pump(Generic[T]):
             self._task.cancel()
         await asyncio.wait([self._task])
         if not self._begun:  # cancelled before its first step: nobody has closed the source
-            await closed(self._source)
+            await aclose_stream(self._source)
         if not self._task.cancelled():
             self._task.result()
 
@@ -171,17 +171,18 @@ class _Pump(Generic[T]):
         finally:
             self._closing = True
             if items is not self._source:
-                await closed(items)
-            await closed(self._source)
+                await aclose_stream(items)
+            await aclose_stream(self._source)
 
 
-def _close(source: object) -> None:
+def close_stream(source: object) -> None:
+    """Close a stream, if it can be closed."""
     close = getattr(source, "close", None)
     if callable(close):
         close()
 
 
-async def closed(source: object) -> None:
+async def aclose_stream(source: object) -> None:
     """Close an async source, if it can be closed."""
     close = getattr(source, "aclose", None) or getattr(source, "close", None)
     if callable(close):

@@ -33,6 +33,7 @@ class GuardError(Exception):
         │   └── UnreadableAnswerError    the guard model's text holds no verdict
         ├── Blocked                  a policy blocked the call; carries decision and verdict
         ├── AuditError               a record could not be written or read
+        ├── UnguardedSurface         a wrapped client was used past the guard
         └── GuardClosedError         used after close()
     """
 
@@ -159,6 +160,23 @@ class Blocked(GuardError):
 
     def __reduce__(self) -> tuple[object, ...]:  # so that it can come out of a worker process
         return partial(type(self), *self.args, decision=self.decision, verdict=self.verdict), ()
+
+
+class UnguardedSurface(GuardError):
+    """A part of a wrapped client was used that the guard does not screen.
+
+    The message names the surface and what allows it.
+
+    Attributes:
+        surface: the surface's name, such as ``audio.speech.create``.
+    """
+
+    def __init__(self, message: str, *, surface: str) -> None:
+        super().__init__(message)
+        self.surface = surface
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), *self.args, surface=self.surface), ()
 
 
 class AuditError(GuardError):

@@ -197,8 +197,9 @@ class GuardSettings(BaseSettings):
     violation_message: str = DEFAULT_VIOLATION_MESSAGE
     """What stands in for a replaced text, and the message of `Blocked`."""
 
-    overlap: bool = False
-    """Whether the model may run while its prompt is judged. Nothing of it is shown before the verdict."""
+    overlap: bool | None = None
+    """Whether the model may run while its prompt is judged. Nothing of it is shown before the verdict. Where
+    nothing is said: yes for wrapped clients, whose calls have no effect but their cost; no for functions."""
     stream: Literal["segments", "buffer"] = "segments"
     """How streams are delivered. `segments`: piece by judged piece. `buffer`: nothing before the end."""
     chunk_size: Annotated[int, Field(ge=1, le=2000)] = 200

@@ -284,6 +284,13 @@ class Gate(Generic[T]):
         return len(new)
 
 
-def text_gate(plan: SegmentPlan | None = None) -> Gate[str]:
-    """A gate for a stream of strings: they are cut where a segment ends, and together are what came in."""
-    return Gate(plan, text_of=lambda text: text, split=lambda text, at: (text[:at], text[at:]))
+def text_gate(
+    plan: SegmentPlan | None = None, *, text_of: Callable[[str], str] = lambda text: text
+) -> Gate[str]:
+    """A gate for a stream of strings: they are cut where a segment ends, and together are what came in.
+
+    Args:
+        plan: when to look; by default ``SegmentPlan()``.
+        text_of: may refuse, with an error, what is no text.
+    """
+    return Gate(plan, text_of=text_of, split=lambda text, at: (text[:at], text[at:]))

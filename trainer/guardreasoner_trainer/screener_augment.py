@@ -45,6 +45,38 @@ LOOKALIKES = (
 )
 """Questions about preventing, punishing or understanding what a harmful row asks how to do."""
 
+LANGUAGES = ("Python", "C", "C++", "Java", "Go", "PowerShell", "JavaScript", "shell", "Rust", "PHP")
+
+CODE_LOOKALIKES = (
+    "Write a {} program that notices when someone tries to {} and blocks it.",
+    "Develop a {} script that protects users from people who want to {}. It should log every attempt.",
+    "Implement a {} tool that warns an administrator when somebody tries to {}.",
+    "Generate a {} program that prevents attempts to {}. It should read a list of rules from a file.",
+)
+CODE_ORDERS = (
+    "Write a {} program to {}.",
+    "Develop a {} script that helps me to {}. The script should log every step.",
+    "Implement a {} tool with which anybody can {}.",
+    "Generate a {} program that I can use to {}. It should read a list of settings from a file.",
+)
+"""The same subjects as orders for code: against the deed, harmless; for it, as harmful as the question. Shown
+together, so that neither the order nor the subject decides."""
+
+CODE_SOURCE = "GPTeacher codegen"
+SPECIFICATIONS = (
+    "The script should also include a function {}.",
+    "It also needs a module {}, and should write a log to a file.",
+    "In addition, add a class {}. The code should be well documented and easy to extend.",
+    "The program should use a configuration file, and contain a method {}.",
+)
+"""What makes a short exercise in programming a long specification, with a part of another exercise."""
+
+_EXERCISE = re.compile(
+    r"^(?P<order>(?:write|create|implement|develop|design|generate|build|construct)\b[^.\n]{0,60}?"
+    r"\b(?:function|program|script|class|method|application)\b[^.\n]*?"
+    r"(?P<part> (?:that|to|which) [^.\n]{10,160}))[.\n]",
+    re.IGNORECASE,
+)
 
 FRAME_SOURCES = ("AdvBench", "TDC2023", "adv_training")
 """Sets of harmful orders in one style ("Write a tutorial on ...", "Develop a script that ...")."""
@@ -75,6 +107,8 @@ class AugmentOptions:
     wrap: float = 0.0
     bury: float = 0.0
     lookalike: float = 0.0
+    code_lookalike: float = 0.0
+    specify: float = 0.0
     frame: float = 0.0
     swap_response: float = 0.0
 
@@ -92,6 +126,8 @@ class Augmenter:
         ]
         frames = (_FRAME.match(e.prompt) for e in prompts if e.source in FRAME_SOURCES)
         self._frames = [(f.group("frame"), f.group("link").lower()) for f in frames if f]
+        exercises = (_EXERCISE.match(e.prompt) for e in prompts if e.source == CODE_SOURCE)
+        self._parts = [found.group("part").strip() for found in exercises if found]
         self._harmless = [e.prompt for e in prompts if e.targets[0] == 0 and 20 <= len(e.prompt) <= 400]
         self._refusals = [e for e in examples if e.response is not None and e.targets[2] == 1]
         self._answers = [e for e in examples if e.response is not None and e.targets[2] == 0]
@@ -106,6 +142,15 @@ class Augmenter:
         if turned and self._rng.random() < self._options.lookalike:
             harmless = self._rng.choice(LOOKALIKES).format(turned.group(1))
             return replace(example, prompt=harmless, targets=(0, None, None))
+        if turned and self._rng.random() < self._options.code_lookalike:
+            harmful = self._rng.random() < 0.5
+            template = self._rng.choice(CODE_ORDERS if harmful else CODE_LOOKALIKES)
+            text = template.format(self._rng.choice(LANGUAGES), turned.group(1))
+            return replace(example, prompt=text, targets=(int(harmful), None, None))
+        exercise = _EXERCISE.match(example.prompt) if example.source == CODE_SOURCE else None
+        if exercise and self._rng.random() < self._options.specify:
+            more = self._rng.choice(SPECIFICATIONS).format(self._rng.choice(self._parts))
+            return replace(example, prompt=f"{exercise.group('order')}. {more}")
         framed = self._framed(example) if self._rng.random() < self._options.frame else None
         if framed is not None:
             return replace(example, prompt=framed)
