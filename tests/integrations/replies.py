@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Object: TypeAlias = dict[str, Json]
 
-_USAGE: Final = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+_USAGE: "Final[Object]" = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 _CREATED: Final = 1_700_000_000
+_EMPTY: "Final[Mapping[str, Object]]" = {
+    "reasoning": {"summary": [], "status": "in_progress"},
+    "function_call": {"arguments": "", "status": "in_progress"},
+    "message": {"content": [], "status": "in_progress"},
+}
+"""What an output item lacks when it is announced."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ def chat(reply: Reply, body: Mapping[str, object]) -> Json:
     """A chat completion."""
     choices: list[Json] = []
     for index, each in enumerate(_choices(reply, body)):
-        message: dict[str, Json] = {"role": "assistant", "content": each.text, "refusal": each.refusal}
+        message: Object = {"role": "assistant", "content": each.text, "refusal": each.refusal}
         if each.refusal is not None:
             message["content"] = None
         if each.reasoning is not None:
@@ -157,11 +164,11 @@ def chat_events(reply: Reply, body: Mapping[str, object]) -> Iterator[Event]:
     yield b"data: [DONE]\n\n"
 
 
-def response(reply: Reply, body: Mapping[str, object], *, id: str) -> dict[str, Json]:
+def response(reply: Reply, body: Mapping[str, object], *, id: str) -> Object:
     """A response of the responses API."""
     items: list[Json] = [item for item, _ in _items(reply, id)]
     cut = reply.finish_reason == "length"
-    return _response(body, id) | {
+    end: Object = {
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "output": items,
@@ -173,20 +180,21 @@ def response(reply: Reply, body: Mapping[str, object], *, id: str) -> dict[str, 
             "total_tokens": 12,
         },
     }
+    return _response(body, id) | end
 
 
 def response_events(reply: Reply, body: Mapping[str, object], *, id: str) -> Iterator[Event]:
     """The same as a stream, with the standard events in their order."""
-    begun: dict[str, Json] = _response(body, id) | {"status": "in_progress", "output": []}
+    beginning: Object = {"status": "in_progress", "output": []}
+    begun = _response(body, id) | beginning
     whole = response(reply, body, id=id)
     end = "response.incomplete" if whole["status"] == "incomplete" else "response.completed"
-    events: list[dict[str, Json]] = [
+    events: list[Object] = [
         {"type": "response.created", "response": begun},
         {"type": "response.in_progress", "response": begun},
     ]
     for index, (item, content) in enumerate(_items(reply, id)):
-        empty = {"reasoning": {"summary": []}, "function_call": {"arguments": ""}, "message": {"content": []}}
-        started = item | {"status": "in_progress"} | empty[str(item["type"])]
+        started = item | _EMPTY[str(item["type"])]
         events.append({"type": "response.output_item.added", "output_index": index, "item": started})
         events.extend({"item_id": item["id"], "output_index": index} | event for event in content)
         events.append({"type": "response.output_item.done", "output_index": index, "item": item})
@@ -210,9 +218,9 @@ def input_items(body: Mapping[str, object]) -> Json:
             data.append(item | {"type": "message", "id": f"in_{number}", "content": content})
         else:
             data.append({"id": f"in_{number}"} | item)
-    ids = {"first_id": "in_0", "last_id": f"in_{len(data) - 1}"}
-    # The API lists the newest first unless asked otherwise.
-    return {"object": "list", "data": data[::-1], "has_more": False} | ids
+    data.reverse()  # the API lists the newest first unless asked otherwise
+    first, last = f"in_{len(data) - 1}", "in_0"
+    return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": False}
 
 
 def _choices(reply: Reply, body: Mapping[str, object]) -> list[Reply]:
@@ -245,18 +253,19 @@ def _deltas(reply: Reply, *, with_logprobs: bool) -> Iterator[tuple[Json, str | 
     yield {}, reply.finish, None
 
 
-def _items(reply: Reply, id: str) -> Iterator[tuple[dict[str, Json], list[dict[str, Json]]]]:
+def _items(reply: Reply, id: str) -> Iterator[tuple[Object, list[Object]]]:
     """Each output item, and the events between its beginning and its end."""
     if reply.reasoning is not None:
-        part = {"type": "summary_text", "text": reply.reasoning}
-        yield {"type": "reasoning", "id": f"rs_{id}", "summary": [part]}, _reasoning_events(reply, part)
+        summary: Object = {"type": "summary_text", "text": reply.reasoning}
+        yield {"type": "reasoning", "id": f"rs_{id}", "summary": [summary]}, _summary_events(reply, summary)
     if reply.refusal is not None:
-        yield _message(id, {"type": "refusal", "refusal": reply.refusal}, reply, "refusal")
+        yield _message(id, reply, {"type": "refusal", "refusal": reply.refusal})
     elif reply.text is not None:
-        part = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
-        yield _message(id, part, reply, "output_text")
+        yield _message(
+            id, reply, {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
+        )
     for number, call in enumerate(reply.tool_calls):
-        item: dict[str, Json] = {
+        item: Object = {
             "type": "function_call",
             "id": f"fc_{id}_{number}",
             "call_id": call.id,
@@ -266,47 +275,48 @@ def _items(reply: Reply, id: str) -> Iterator[tuple[dict[str, Json], list[dict[s
         }
         kind = "response.function_call_arguments"
         pieces = [call.arguments] if reply.whole_tool_calls else reply.pieces(call.arguments)
-        events: list[dict[str, Json]] = [{"type": f"{kind}.delta", "delta": piece} for piece in pieces]
+        events: list[Object] = [{"type": f"{kind}.delta", "delta": piece} for piece in pieces]
         events.append({"type": f"{kind}.done", "name": call.name, "arguments": call.arguments})
         yield item, events
 
 
-def _reasoning_events(reply: Reply, part: Mapping[str, Json]) -> list[dict[str, Json]]:
-    kind, at = "response.reasoning_summary", {"summary_index": 0}
-    return [
-        {"type": f"{kind}_part.added", "part": dict(part) | {"text": ""}} | at,
-        *({"type": f"{kind}_text.delta", "delta": piece} | at for piece in reply.pieces(reply.reasoning)),
-        {"type": f"{kind}_text.done", "text": reply.reasoning} | at,
-        {"type": f"{kind}_part.done", "part": dict(part)} | at,
+def _summary_events(reply: Reply, part: Object) -> list[Object]:
+    kind = "response.reasoning_summary"
+    deltas: list[Object] = [
+        {"type": f"{kind}_text.delta", "delta": piece} for piece in reply.pieces(reply.reasoning)
     ]
+    events: list[Object] = [
+        {"type": f"{kind}_part.added", "part": {**part, "text": ""}},
+        *deltas,
+        {"type": f"{kind}_text.done", "text": reply.reasoning},
+        {"type": f"{kind}_part.done", "part": part},
+    ]
+    return [{**event, "summary_index": 0} for event in events]
 
 
-def _message(
-    id: str,
-    part: Mapping[str, Json],
-    reply: Reply,
-    kind: str,
-) -> tuple[dict[str, Json], list[dict[str, Json]]]:
-    field, text = ("refusal", reply.refusal) if kind == "refusal" else ("text", reply.text)
-    more: dict[str, Json] = {"content_index": 0} | ({} if kind == "refusal" else {"logprobs": []})
-    at: dict[str, Json] = {"content_index": 0}
-    events: list[dict[str, Json]] = [
-        {"type": "response.content_part.added", "part": dict(part) | {field: ""}} | at,
-        *({"type": f"response.{kind}.delta", "delta": piece} | more for piece in reply.pieces(text)),
-        {"type": f"response.{kind}.done", field: text} | more,
-        {"type": "response.content_part.done", "part": dict(part)} | at,
+def _message(id: str, reply: Reply, part: Object) -> tuple[Object, list[Object]]:
+    """The message that has one part of content."""
+    kind = str(part["type"])
+    field = "refusal" if kind == "refusal" else "text"
+    text = reply.refusal if kind == "refusal" else reply.text
+    more: Object = {} if kind == "refusal" else {"logprobs": []}
+    events: list[Object] = [
+        {"type": "response.content_part.added", "part": {**part, field: ""}},
+        *({"type": f"response.{kind}.delta", "delta": piece, **more} for piece in reply.pieces(text)),
+        {"type": f"response.{kind}.done", field: text, **more},
+        {"type": "response.content_part.done", "part": part},
     ]
-    item: dict[str, Json] = {
+    item: Object = {
         "type": "message",
         "id": f"msg_{id}",
         "role": "assistant",
         "status": "completed",
-        "content": [dict(part)],
+        "content": [part],
     }
-    return item, events
+    return item, [{**event, "content_index": 0} for event in events]
 
 
-def _response(body: Mapping[str, object], id: str) -> dict[str, Json]:
+def _response(body: Mapping[str, object], id: str) -> Object:
     previous = body.get("previous_response_id")
     return {
         "id": id,
@@ -327,11 +337,11 @@ def _response(body: Mapping[str, object], id: str) -> dict[str, Json]:
     }
 
 
-def _envelope(kind: str, body: Mapping[str, object]) -> dict[str, Json]:
+def _envelope(kind: str, body: Mapping[str, object]) -> Object:
     return {"id": "chatcmpl-1", "object": kind, "created": _CREATED, "model": str(body.get("model", "m"))}
 
 
-def _tool_call(call: ToolCall) -> dict[str, Json]:
+def _tool_call(call: ToolCall) -> Object:
     function: Json = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
 
