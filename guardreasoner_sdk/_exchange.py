@@ -13,7 +13,7 @@ from guardreasoner_sdk.conversation import ConversationLike
 from guardreasoner_sdk.delivery import aclose_stream, close_stream, stream_async, stream_sync
 from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Action, Policy, Stage
-from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan
+from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan, StreamGate
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ class Gating:
         seen: told every outcome.
     """
 
-    gate: Gate[Any]
+    gate: StreamGate[Any]
     stopped: Callable[[Outcome], Sequence[Any]]
     seen: Callable[[Outcome], None] | None = None
 

@@ -1,4 +1,4 @@
-"""Streams behind a gate: items go from a source through a `Gate` to the consumer, as a judge allows.
+"""Streams behind a gate: items go from a source through a gate to the consumer, as a judge allows.
 
 All decisions are the gate's. The two functions here read, ask and pass on, blocking or not.
 """
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import AsyncExitStack, ExitStack
 from typing import Generic, TypeVar
 
-from guardreasoner_sdk.streaming import Check, Gate
+from guardreasoner_sdk.streaming import Check, StreamGate
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ def stream_sync(
     source: Iterable[T],
     judge: Callable[[Check], bool],
     *,
-    gate: Gate[T],
+    gate: StreamGate[T],
     blocked: Callable[[], list[T]],
 ) -> Generator[T, None, None]:
     """Pass on from `source` what `judge` allows. The source is not read while a check is being judged.
@@ -65,7 +65,7 @@ async def stream_async(
     source: AsyncIterable[T],
     judge: Callable[[Check], Awaitable[bool]],
     *,
-    gate: Gate[T],
+    gate: StreamGate[T],
     blocked: Callable[[], list[T]],
     before: Callable[[], Awaitable[bool]] | None = None,
     look_ahead: int = 1000,
@@ -115,7 +115,7 @@ class _Pump(Generic[T]):
     cancel scopes, context variables) belongs to the task that opened it.
     """
 
-    def __init__(self, source: AsyncIterable[T], gate: Gate[T], look_ahead: int) -> None:
+    def __init__(self, source: AsyncIterable[T], gate: StreamGate[T], look_ahead: int) -> None:
         self._source = source
         self._gate = gate
         self._look_ahead = look_ahead

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from guardreasoner_sdk.errors import ConfigError
 
@@ -99,6 +99,32 @@ class Check:
         return self.start + len(self.text)
 
 
+class StreamGate(Protocol[T]):
+    """What moves items asks of a gate: a `Gate`, or `lanes.Lanes` of them."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all items are in."""
+
+    def push(self, item: T) -> None:
+        """Put in the next item."""
+
+    def end(self) -> None:
+        """Say that there are no more items."""
+
+    def due(self) -> Check | None:
+        """What is to be judged now, if anything is."""
+
+    def passed(self, check: Check) -> list[T]:
+        """Take note that `check` was allowed, and give the items that may leave."""
+
+    def rest(self) -> list[T]:
+        """After `end`, with nothing due any more: the items that no check had to pass."""
+
+    def drop(self) -> None:
+        """Take note of a block: nothing leaves any more."""
+
+
 class Gate(Generic[T]):
     """Holds the items of one response until a check that covers their text has passed.
 
@@ -116,7 +142,7 @@ class Gate(Generic[T]):
         plan: SegmentPlan | None = None,
         *,
         text_of: Callable[[T], str],
-        split: Callable[[T, int], tuple[T, T]] | None = None,
+        split: Callable[[T, int], tuple[T, T] | None] | None = None,
         held: Callable[[T], bool] | None = None,
     ) -> None:
         """A gate for one response.
@@ -126,7 +152,8 @@ class Gate(Generic[T]):
             text_of: all the text that an item shows, in the order in which it shows. What it leaves out
                 leaves unjudged.
             split: cuts an item after so many characters of its text, so that a segment may end inside it.
-                Without it, segments end where items end.
+                Without it, segments end where items end; an item for which it gives ``None`` is not cut
+                and waits for the check that passes its end.
             held: whether an item waits for the last check with all that follows it, such as a piece of a
                 tool call, which is nothing before it is whole.
         """
@@ -223,10 +250,12 @@ class Gate(Generic[T]):
         while self._waiting and self._waiting[0][2] <= self._judged_to:
             leaving.append(self._waiting.popleft()[0])
         if self._split is not None and self._waiting and self._waiting[0][1] < self._judged_to:
-            item, start, end = self._waiting.popleft()
-            head, tail = self._split(item, self._judged_to - start)
-            leaving.append(head)
-            self._waiting.appendleft((tail, self._judged_to, end))
+            item, start, end = self._waiting[0]
+            cut = self._split(item, self._judged_to - start)
+            if cut is not None:
+                head, tail = cut
+                leaving.append(head)
+                self._waiting[0] = (tail, self._judged_to, end)
         return leaving
 
     def rest(self) -> list[T]:
