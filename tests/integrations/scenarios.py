@@ -1,0 +1,354 @@
+"""What can happen between a user, a guard and a model, each once, for every surface to go through.
+
+A `Scenario` is what is asked, what the model answers, how the guard is, and how it has to end. A `World` is
+one run of it: a surface asks the guarded model and hands every piece that it is given to `World.say` or
+`World.call`, which hold it against what the guard had judged by then. `World.verify` holds the rest.
+
+The words of a reply are numbered, so that none of them can be taken for another that was judged.
+"""
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final, TypeAlias
+
+from guardreasoner_sdk import Guard, Policy, Stage, Task
+from guardreasoner_sdk.errors import (
+    Blocked,
+    CannotJudgeError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+)
+from guardreasoner_sdk.ports import ClassificationRequest
+from guardreasoner_sdk.testing import FakeClassifier
+from tests.integrations import replies
+from tests.integrations.upstream import Call, Reply, ToolCall, Upstream
+from tests.sdk import guards
+
+PROMPT: Final = "How is bread kept?"
+MESSAGE: Final = "Let us talk about something else."
+REPLACING: Final = Policy(harmful_request="replace", harmful_response="replace", violation_message=MESSAGE)
+HANGS_FOR: Final = 0.2
+"""Seconds that a guard which hangs has; it is known to block because it did not answer, not how fast."""
+
+
+def words(first: int, last: int) -> str:
+    """Numbered words, in sentences of ten."""
+    return "".join(f"bread{n}{'.' if n % 10 == 9 else ''} " for n in range(first, last))
+
+
+SHORT: Final = words(0, 10)
+LONG: Final = words(0, 450)
+LATE: Final = f"{words(0, 400)}HARM {words(400, 1200)}"
+assert LATE.index("HARM") > 3000
+
+
+class End(Enum):
+    """How a scenario ends."""
+
+    ALLOWED = "what the model produced is delivered"
+    BLOCKED = "Blocked"
+    REPLACED = "the message stands in its place"
+    UNJUDGED = "Blocked, because the guard could not judge"
+    FAILED = "the client library's own error"
+
+
+class Judge(Enum):
+    """How the guard is."""
+
+    WELL = "well"
+    SLOW = "slow"
+    HANGING = "hanging"
+    DOWN = "down"
+    DOWN_FOR_REPLIES = "down for replies"
+    WAITING = "waiting until the model is at work"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """See the module's text.
+
+    Attributes:
+        name: what happens.
+        end: how it has to end.
+        stage: the stage that stops it.
+        prompt: what is asked.
+        reply: what the model answers, and how it comes; None: there is no model to be reached.
+        judge: how the guard is.
+        policy: the guard's; None for its default, which blocks.
+    """
+
+    name: str
+    end: End
+    stage: Stage | None = None
+    prompt: str = PROMPT
+    reply: Reply | None = field(default_factory=lambda: Reply(SHORT))
+    judge: Judge = Judge.WELL
+    policy: Policy | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the model says, by choice."""
+        each = () if self.reply is None else (self.reply, *self.reply.others)
+        return tuple(reply.text or "" for reply in each)
+
+
+def _call(city: str) -> ToolCall:
+    return ToolCall("weather", json.dumps({"city": city, "days": 3}))
+
+
+_NEVER: Final = threading.Event()
+
+SCENARIOS: Final[Sequence[Scenario]] = (
+    Scenario("benign", End.ALLOWED, reply=Reply(LONG)),
+    Scenario("benign choices", End.ALLOWED, reply=Reply(SHORT, others=[Reply(words(10, 30))])),
+    Scenario("benign tool call", End.ALLOWED, reply=Reply(SHORT, tool_calls=[_call("Oslo7")])),
+    Scenario("harmful prompt", End.BLOCKED, Stage.REQUEST, prompt="HARM"),
+    Scenario(
+        "harmful prompt, the model at work",
+        End.BLOCKED,
+        Stage.REQUEST,
+        prompt="HARM",
+        reply=Reply(SHORT, gate=_NEVER),
+        judge=Judge.WAITING,
+    ),
+    Scenario("replaced prompt", End.REPLACED, Stage.REQUEST, prompt="HARM", policy=REPLACING),
+    Scenario("harmful reply", End.BLOCKED, Stage.RESPONSE, reply=Reply(f"{SHORT}HARM {words(10, 20)}")),
+    Scenario(
+        "replaced reply",
+        End.REPLACED,
+        Stage.RESPONSE,
+        reply=Reply(f"{SHORT}HARM {words(10, 20)}"),
+        policy=REPLACING,
+    ),
+    Scenario(
+        "harmful second choice", End.BLOCKED, Stage.RESPONSE, reply=Reply(SHORT, others=[Reply("A HARM.")])
+    ),
+    Scenario(
+        "harmful tool argument", End.BLOCKED, Stage.RESPONSE, reply=Reply(SHORT, tool_calls=[_call("HARM")])
+    ),
+    # The end of the stream never comes: whoever waits for it hangs.
+    Scenario("late harm", End.BLOCKED, Stage.RESPONSE, reply=Reply(LATE, gate=_NEVER, gate_after=1200)),
+    Scenario(
+        "replaced late harm",
+        End.REPLACED,
+        Stage.RESPONSE,
+        reply=Reply(LATE, gate=_NEVER, gate_after=1200),
+        policy=REPLACING,
+    ),
+    Scenario("guard down", End.UNJUDGED, Stage.REQUEST, judge=Judge.DOWN),
+    Scenario("guard down for the reply", End.UNJUDGED, Stage.RESPONSE, judge=Judge.DOWN_FOR_REPLIES),
+    Scenario("guard slow", End.ALLOWED, judge=Judge.SLOW),
+    Scenario("guard hangs", End.UNJUDGED, Stage.REQUEST, judge=Judge.HANGING),
+    Scenario("upstream down", End.FAILED, reply=None),
+    Scenario("upstream breaks off", End.FAILED, reply=Reply(LONG, cut_after=200)),
+)
+
+
+class Overlap(Enum):
+    """What becomes of the model call while the request is being judged, and blocked."""
+
+    NONE = "it has not begun"
+    CANCELLED = "it is cancelled"
+    UNSEEN = "it runs to its end unseen"
+
+
+Chunk: TypeAlias = Mapping[str, object]
+
+
+class World:
+    """One scenario on one surface. Close it."""
+
+    def __init__(
+        self, scenario: Scenario, upstream: Upstream, down: str, *, structured: bool = False
+    ) -> None:
+        """`structured`: the model answers in JSON, its text in the field `text`."""
+        self.scenario = scenario
+        self.upstream = upstream
+        self.url = down if scenario.reply is None else upstream.url
+        self.begun = 0
+        """How often a model that is a Python function was called."""
+        self.broken_off = False
+        """Whether that model was cancelled, or its stream closed before its end."""
+        self._down = scenario.reply is None
+        self._said: dict[int, str] = {}
+        self._called: dict[int, str] = {}
+        self.classifier = _classifier(scenario.judge)
+        deadline = HANGS_FOR if scenario.judge is Judge.HANGING else 30.0
+        self.guard: Guard = guards.guard(self.classifier, policy=scenario.policy, deadline=deadline)
+        self.reply = scenario.reply or Reply()
+        if structured:
+            self.reply = _in_json(self.reply)
+        upstream.answer(self._answer)
+
+    def close(self) -> None:
+        """Release what hangs, and see the model's calls end."""
+        self.classifier.release()
+        self.guard.close()
+
+    # -- a model that is a Python function
+
+    def produce(self) -> "str | Chunk":
+        """A reply: text, or a completion where there is more than text."""
+        self._begin()
+        if self._plain:
+            return self.reply.text or ""
+        completion = replies.chat(self.reply, {})
+        assert isinstance(completion, dict)
+        return completion
+
+    def pieces(self) -> "Iterator[str | Chunk]":
+        """A reply as a stream: text, or chunks where there is more than text."""
+        self._begin()
+        whole = False
+        try:
+            for number, piece in enumerate(self._pieces()):
+                if number == self.reply.cut_after:
+                    raise ConnectionError("the model breaks off")
+                yield piece
+            whole = True
+        finally:
+            self.broken_off = not whole
+
+    async def apieces(self) -> "AsyncIterator[str | Chunk]":
+        """The same, async."""
+        for piece in self.pieces():
+            yield piece
+
+    async def at_work(self) -> None:
+        """Where the guard waits for the model to be at work, say that it is, and work for ever."""
+        if self.scenario.judge is Judge.WAITING:
+            self.classifier.release()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.broken_off = True
+
+    def _pieces(self) -> "Iterator[str | Chunk]":
+        if self._plain:
+            yield from self.reply.pieces(self.reply.text)
+            return
+        for event in replies.chat_events(self.reply, {}):
+            data = event.removeprefix(b"data: ")
+            if data.startswith(b"{"):
+                yield json.loads(data)
+
+    @property
+    def _plain(self) -> bool:
+        return not self.reply.others and not self.reply.tool_calls
+
+    def _begin(self) -> None:
+        self.begun += 1
+        if self._down:
+            raise ConnectionError("the model is down")
+
+    # -- what a surface hands over
+
+    def look(self, value: object) -> None:
+        """Anything that a surface hands over and that could hold text: no harm in it."""
+        assert "HARM" not in str(value), "harm was handed over"
+
+    def say(self, text: str | None, choice: int = 0) -> None:
+        """The next piece of text that a surface delivers."""
+        self.look(text)
+        said = self._said[choice] = self._said.get(choice, "") + (text or "")
+        self._judged_in(said)
+
+    def call(self, arguments: str | None, choice: int = 0) -> None:
+        """The next piece of a tool call's arguments that a surface delivers."""
+        self.look(arguments)
+        called = self._called[choice] = self._called.get(choice, "") + (arguments or "")
+        self._judged_in(called)
+
+    def _judged_in(self, text: str, *, whole: bool = False) -> None:
+        """Every word of a delivered text was judged; the last one may be half of one that was."""
+        found = re.findall(r"\w+", text.replace(MESSAGE, ""))
+        judged: set[str] = set()
+        for request in self.classifier.requests:
+            judged.update(re.findall(r"\w+", request.response or ""))
+        missing = set(found if whole else found[:-1]) - judged
+        assert not missing, f"delivered before it was judged: {sorted(missing)[:5]}"
+
+    # -- how it has to end
+
+    def verify(self, error: BaseException | None, *, streams: bool, failure: type[Exception]) -> None:
+        """The outcome is the scenario's.
+
+        Args:
+            error: what the surface raised.
+            streams: whether it delivers piece by piece.
+            failure: what the client library raises when the model cannot be reached.
+        """
+        scenario = self.scenario
+        texts = dict(enumerate(scenario.texts))
+        said = {choice: text for choice, text in self._said.items() if text}
+        for choice, text in {**said, **self._called}.items():
+            assert "HARM" not in text, choice
+        match scenario.end:
+            case End.ALLOWED:
+                assert error is None, repr(error)
+                assert said == texts
+                calls = [call.arguments for call in self.reply.tool_calls]
+                assert [json.loads(each) for each in self._called.values()] == [json.loads(c) for c in calls]
+                for text in (*said.values(), *self._called.values()):
+                    self._judged_in(text, whole=True)
+                return
+            case End.REPLACED:
+                assert error is None, repr(error)
+                assert said[0].endswith(MESSAGE)
+                said = {0: said[0].removesuffix(MESSAGE)}
+            case End.FAILED:
+                assert type(error) is failure, repr(error)
+            case End.BLOCKED | End.UNJUDGED:
+                assert isinstance(error, Blocked), repr(error)
+                assert error.decision.stage is scenario.stage
+                causes = {Judge.HANGING: EngineTimeoutError}
+                expected = causes.get(scenario.judge, EngineUnavailableError)
+                assert (type(error.__cause__) is expected) is (scenario.end is End.UNJUDGED)
+        assert not self._called, "a tool call was delivered of a reply that was not allowed"
+        assert streams or not any(said.values()), "a reply that was not allowed was delivered"
+        if scenario.stage is Stage.REQUEST or scenario.end is End.UNJUDGED:
+            assert not any(said.values())
+        for choice, text in said.items():
+            assert texts[choice].startswith(text)
+
+    def verify_model(self, overlap: Overlap, *, streams: bool) -> None:
+        """The model was not asked, or was stopped, where that is promised."""
+        scenario = self.scenario
+        if scenario.stage is Stage.REQUEST:
+            if overlap is Overlap.NONE:
+                assert not self.begun
+                assert not self.upstream.calls
+            elif overlap is Overlap.CANCELLED and scenario.judge is Judge.WAITING:
+                assert self.broken_off or self.upstream.wait_for_call().wait_until_disconnected()
+        if streams and self.reply.gate_after and scenario.end in (End.BLOCKED, End.REPLACED):
+            assert self.broken_off or self.upstream.wait_for_call().wait_until_disconnected()
+
+    def _answer(self, call: Call) -> Reply:
+        if self.scenario.judge is Judge.WAITING:
+            self.classifier.release()
+        return self.reply
+
+
+def _classifier(judge: Judge) -> FakeClassifier:
+    harm = guards.classifier(seconds=0.02 if judge is Judge.SLOW else 0.0)
+    if judge in (Judge.HANGING, Judge.WAITING):
+        harm.hold()
+    if judge not in (Judge.DOWN, Judge.DOWN_FOR_REPLIES):
+        return harm
+
+    def fails(request: ClassificationRequest) -> Mapping[Task, float] | CannotJudgeError:
+        if judge is Judge.DOWN_FOR_REPLIES and request.response is None:
+            return guards.SAFE
+        return EngineUnavailableError("the guard is down")
+
+    return FakeClassifier(fails)
+
+
+def _in_json(reply: Reply) -> Reply:
+    others = [_in_json(other) for other in reply.others]
+    return replace(reply, text=json.dumps({"text": reply.text}), others=others)
