@@ -23,7 +23,7 @@ from guardreasoner_sdk.errors import ConfigError
 from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Policy, Stage
 from guardreasoner_sdk.replies import replies_of
-from guardreasoner_sdk.streaming import Gate, SegmentPlan
+from guardreasoner_sdk.streaming import SegmentPlan, StreamGate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,7 +99,8 @@ class GuardWrappers(ABC):
             function: the function, when used without arguments.
             prompt: name of the parameter with the prompt or the messages. Default: the one named ``prompt``
                 or ``messages``, else the only parameter or the only one without a default.
-            response: finds the reply in what the function returns; default by shape (`replies_of`).
+            response: finds the reply in what the function returns, and the text of an item where that is a
+                stream; default by shape (`replies_of`, `pieces_of`).
             overlap: start the function while its prompt is judged; nothing of it is delivered before the
                 verdict, and an async one is cancelled on a block. Default: the guard's setting, which is
                 off.
@@ -159,7 +160,8 @@ class GuardWrappers(ABC):
         """`call` for an async function."""
         options = self._call_options()
         source = prompt_of(function, args, kwargs)
-        return await arun_flow(guarded_call(self, lambda: function(*args, **kwargs), source, options))
+        flow = guarded_call(self, lambda: function(*args, **kwargs), source, options, asynchronous=True)
+        return await arun_flow(flow)
 
     # -- what adapters build on
 
@@ -214,7 +216,7 @@ class GuardWrappers(ABC):
         items: Iterable[X],
         source: ConversationLike,
         *,
-        gate: Gate[X],
+        gate: StreamGate[X],
         stopped: Callable[[Outcome], Sequence[X]],
         seen: Callable[[Outcome], None] | None = None,
     ) -> Generator[X, None, None]:
@@ -226,7 +228,8 @@ class GuardWrappers(ABC):
         Args:
             items: the stream, such as the chunks of a client library.
             source: what was asked of the model.
-            gate: a new gate for this reply; it knows the text of an item. See `segments` for its plan.
+            gate: a new `Gate` for this reply, or `Lanes` for several that come interleaved; it knows the text
+                of an item. See `segments` for its plan.
             stopped: raises for an outcome that is not allowed (`Outcome.blocked`), or gives the items that
                 end the stream in place of the rest.
             seen: told every outcome.
@@ -238,7 +241,7 @@ class GuardWrappers(ABC):
         items: AsyncIterable[X],
         source: ConversationLike,
         *,
-        gate: Gate[X],
+        gate: StreamGate[X],
         stopped: Callable[[Outcome], Sequence[X]],
         seen: Callable[[Outcome], None] | None = None,
     ) -> AsyncGenerator[X, None]:

@@ -1,5 +1,6 @@
 """Protected functions: where the prompt is among their arguments, and wrappers of their own kind."""
 
+import asyncio
 import contextlib
 import functools
 import inspect
@@ -17,12 +18,14 @@ from guardreasoner_sdk._exchange import (
     handed_over,
     stand_in,
 )
+from guardreasoner_sdk.chunks import Piece, pieces_of, single_choices
 from guardreasoner_sdk.conversation import Conversation, ConversationLike
 from guardreasoner_sdk.errors import ConfigError, UnsupportedContentError
-from guardreasoner_sdk.outcomes import Guarded
+from guardreasoner_sdk.lanes import Lanes
+from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Stage
 from guardreasoner_sdk.replies import replies_of
-from guardreasoner_sdk.streaming import SegmentPlan, text_gate
+from guardreasoner_sdk.streaming import Gate, SegmentPlan
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -36,7 +39,8 @@ class CallOptions:
 
     Attributes:
         prompt: name of the parameter that holds the prompt or the messages.
-        response: finds the reply, or the list of replies, in what the function returns.
+        response: finds the reply, or the list of replies, in what the function returns; of a stream, the
+            text of each item.
         overlap: start the function while the request is being judged; ``None``: as suits the caller.
         side_effects: whether a call of the function has effects other than its cost.
         segments: when a stream is looked at.
@@ -50,18 +54,33 @@ class CallOptions:
 
 
 def guarded_call(
-    guard: Checker, call: Callable[[], Any], source: ConversationLike, options: CallOptions
+    guard: Checker,
+    call: Callable[[], Any],
+    source: ConversationLike,
+    options: CallOptions,
+    *,
+    asynchronous: bool = False,
 ) -> GuardFlow[Guarded[Any]]:
-    """Judge the request, call the function, judge every reply; a stream is judged as it is read."""
+    """Judge the request, call the function, judge every reply; a stream is judged as it is read.
+
+    A stream that can be read in both ways is read in that of the call.
+    """
 
     def replies(value: object) -> Sequence[object]:
+        if inspect.iscoroutine(value):
+            value.close()
+            raise ConfigError(
+                "a sync function returned a coroutine, whose reply cannot be judged before it is awaited: "
+                "make the guarded function async def, and await in it"
+            )
         return () if isinstance(value, (Iterator, AsyncIterator)) else _replies(value, options)
 
     guarded = yield from guarded_exchange(guard, call, source, overlap=bool(options.overlap), replies=replies)
-    if isinstance(guarded.value, AsyncIterator):
-        return replace(guarded, value=agated(guard, guarded.value, source, _text_gating(options)))
-    if isinstance(guarded.value, Iterator):
-        return replace(guarded, value=gated(guard, guarded.value, source, _text_gating(options)))
+    value = guarded.value
+    if isinstance(value, AsyncIterator) and (asynchronous or not isinstance(value, Iterator)):
+        return replace(guarded, value=agated(guard, value, source, _gating(options)))
+    if isinstance(value, Iterator):
+        return replace(guarded, value=gated(guard, value, source, _gating(options)))
     return guarded
 
 
@@ -79,17 +98,61 @@ def _replies(value: object, options: CallOptions) -> Sequence[object]:
     return replies
 
 
-def _text_gating(options: CallOptions) -> Gating:
-    gate = text_gate(options.segments, text_of=_shown)
-    return Gating(gate, stopped=lambda outcome: [stand_in(outcome)])
+def _gating(options: CallOptions) -> Gating:
+    items = _Items(options.response)
+
+    def gate() -> Gate[object]:
+        return Gate(options.segments, text_of=items.text_of, held=items.held, split=items.split)
+
+    return Gating(_Choices(items.reply_of, gate), items.stopped)
 
 
-def _shown(item: object) -> str:
-    if isinstance(item, str):
-        return item
-    raise UnsupportedContentError(
-        f"the stream yielded a {type(item).__name__}; only text can be judged as it streams: yield strings"
-    )
+class _Choices(Lanes[object]):
+    """A lane for each reply of a stream, and what has several in one item taken apart."""
+
+    def push(self, item: object) -> None:
+        for part in single_choices(item):
+            super().push(part)
+
+
+class _Items:
+    """What the gates of one stream know of its items: strings, and chunks by shape."""
+
+    def __init__(self, response: Callable[..., object] | None) -> None:
+        self._response = response
+        self._strings = response is None
+        self._reply = 0
+
+    def reply_of(self, item: object) -> int:
+        """The reply that an item adds to, or the one before it: so a record of usage stays where it was."""
+        self._strings = self._strings and isinstance(item, str)
+        self._reply = self._piece(item).reply
+        return self._reply
+
+    def text_of(self, item: object) -> str:
+        return self._piece(item).text
+
+    def held(self, item: object) -> bool:
+        return self._piece(item).held
+
+    def split(self, item: object, at: int) -> tuple[object, object] | None:
+        return (item[:at], item[at:]) if self._strings and isinstance(item, str) else None
+
+    def stopped(self, outcome: Outcome) -> Sequence[object]:
+        """The message in place of strings; who reads chunks could not read it, and gets `Blocked`."""
+        if self._strings:
+            return [stand_in(outcome)]
+        raise outcome.blocked()
+
+    def _piece(self, item: object) -> Piece:
+        if self._response is None:
+            return next(iter(pieces_of(item)), Piece(self._reply, "", held=False))
+        text = self._response(item)
+        if isinstance(text, str):
+            return Piece(0, text, held=False)
+        raise UnsupportedContentError(
+            f"response= gave a {type(text).__name__} for an item of the stream: give its text, '' for none"
+        )
 
 
 def protected(guard: Checker, function: F, options: CallOptions) -> F:
@@ -122,7 +185,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
                     yield stand_in(outcome)
                     return
             chunks = cast("AsyncIterable[Any]", function(*args, **kwargs))
-            how = _text_gating(options)
+            how = _gating(options)
             gated_chunks = agated(guard, chunks, source, how, before=before and bool(options.overlap))
             async with contextlib.aclosing(gated_chunks):
                 async for chunk in gated_chunks:
@@ -130,16 +193,22 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
 
         return cast(F, agenerate)
 
+    @functools.wraps(function)
+    async def acall(*args: Any, **kwargs: Any) -> object:
+        source = prompt(args, kwargs)
+        flow = guarded_call(guard, lambda: function(*args, **kwargs), source, options, asynchronous=True)
+        return handed_over(await arun_flow(flow))
+
     if inspect.iscoroutinefunction(kind):
-
-        @functools.wraps(function)
-        async def acall(*args: Any, **kwargs: Any) -> object:
-            flow = guarded_call(guard, lambda: function(*args, **kwargs), prompt(args, kwargs), options)
-            return handed_over(await arun_flow(flow))
-
         return cast(F, acall)
+    # A plain wrapper around an async function (of Anthropic's client, for one) may be there to run it, which
+    # it cannot in an event loop: there, it passes the coroutine on.
+    passes_on = inspect.iscoroutinefunction(inspect.unwrap(kind))
 
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if passes_on and _in_event_loop():
+            return acall(*args, **kwargs)
         flow = guarded_call(guard, lambda: function(*args, **kwargs), prompt(args, kwargs), options)
         return handed_over(run_flow(flow))
 
@@ -152,7 +221,15 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
 
         return cast(F, generate)
 
-    return cast(F, functools.wraps(function)(call))
+    return cast(F, call)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def called(function: Callable[..., object]) -> Callable[..., object]:

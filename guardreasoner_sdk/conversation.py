@@ -49,12 +49,12 @@ _ROLES: Mapping[str, Role] = {
     "function": Role.TOOL,
 }
 
-_TEXT_TYPES = frozenset({"text", "input_text", "output_text", "refusal", "reasoning", "thinking"})
-_CALL_TYPES = frozenset({"tool_use", "tool_call", "function_call", "server_tool_use"})
+TEXT_TYPES = frozenset({"text", "input_text", "output_text", "refusal", "reasoning", "thinking"})
+CALL_TYPES = frozenset({"tool_use", "tool_call", "function_call", "server_tool_use"})
 _RESULT_TYPES = frozenset({"tool_result", "function_call_output"})
-_TEXT_FIELDS = ("refusal", "reasoning_content", "reasoning", "thinking")
+TEXT_FIELDS = ("refusal", "reasoning_content", "reasoning", "thinking")
 """Fields of a message beside its content: OpenAI's refusal, and what servers show of the reasoning."""
-_OPAQUE_FIELDS = ("audio", "images")
+OPAQUE_FIELDS = ("audio", "images")
 """OpenAI's spoken reply, Ollama's pictures."""
 
 
@@ -221,13 +221,13 @@ def _message(item: object, path: str) -> Message:
 
 def _beside_content(item: object, path: str) -> Iterable[Part]:
     """What a message says in other fields than its content; LangChain keeps some in ``additional_kwargs``."""
-    for name in _TEXT_FIELDS:
+    for name in TEXT_FIELDS:
         value = field_of(item, name)
         if isinstance(value, str):
             yield Part(f"{path}.{name}", PartKind.TEXT, checked_text(value, f"{path}.{name}"))
         elif value is not None:
             yield from _content_part(value, f"{path}.{name}", PartKind.TEXT)
-    for name in _OPAQUE_FIELDS:
+    for name in OPAQUE_FIELDS:
         if field_of(item, name):
             yield Part(f"{path}.{name}", PartKind.OPAQUE, "")
     yield from _tool_calls(item, path)
@@ -252,9 +252,9 @@ def _content_part(part: object, path: str, kind: PartKind) -> Iterable[Part]:
     type_ = field_of(part, "type")
     if not isinstance(type_, str):
         raise UnsupportedContentError(f"{path} has no type: a part of unknown form cannot be screened")
-    if type_ in _TEXT_TYPES:
+    if type_ in TEXT_TYPES:
         yield Part(path, kind, _shown_text(part, type_, path))
-    elif type_ in _CALL_TYPES:
+    elif type_ in CALL_TYPES:
         arguments = next(
             (found for key in ("input", "args", "arguments") if (found := field_of(part, key)) is not None),
             None,

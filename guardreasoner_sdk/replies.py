@@ -11,7 +11,8 @@ def replies_of(value: object) -> tuple[object, ...]:
 
     Understands a string; a message (mapping or object with ``role`` or LangChain's ``type``, which
     Anthropic's responses are, too); a completion with ``choices``, each with a ``message`` or ``text``
-    (OpenAI, LiteLLM); and a mapping with a ``message`` (Ollama). Every choice counts.
+    (OpenAI, LiteLLM); a ``message`` or, beside ``done``, a ``response`` (Ollama); and one result or a list of
+    them with ``outputs``, each with ``text`` (vLLM). Every choice and every output counts.
 
     Raises:
         UnsupportedContentError: anything else. A reply that cannot be found is not passed on unjudged.
@@ -24,6 +25,12 @@ def replies_of(value: object) -> tuple[object, ...]:
     message = field_of(value, "message")
     if message is not None and not isinstance(message, str):
         return (message,)
+    response, done = field_of(value, "response"), field_of(value, "done")
+    if isinstance(response, str) and isinstance(done, bool):
+        return ({"role": "assistant", "content": response, "thinking": field_of(value, "thinking")},)
+    results = value if isinstance(value, list) else [value]
+    if results and all(_outputs(result) for result in results):
+        return tuple(reply for result in results for output in _outputs(result) for reply in _choice(output))
     if isinstance(field_of(value, "role"), str) or (
         field_of(value, "content") is not None and isinstance(field_of(value, "type"), str)
     ):
@@ -34,6 +41,11 @@ def replies_of(value: object) -> tuple[object, ...]:
     )
 
 
+def _outputs(result: object) -> Sequence[object]:
+    outputs = field_of(result, "outputs")
+    return outputs if isinstance(outputs, Sequence) and not isinstance(outputs, (str, bytes)) else ()
+
+
 def _choice(choice: object) -> Sequence[object]:
     message = field_of(choice, "message")
     if message is not None:
@@ -42,5 +54,5 @@ def _choice(choice: object) -> Sequence[object]:
     if isinstance(text, str):
         return (text,)
     raise UnsupportedContentError(
-        "a choice of the completion has neither a message nor text: nothing to judge"
+        "a choice or output of the completion has neither a message nor text: nothing to judge"
     )
