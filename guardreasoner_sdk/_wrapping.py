@@ -25,7 +25,7 @@ from guardreasoner_sdk.lanes import Lanes
 from guardreasoner_sdk.outcomes import Guarded, Outcome
 from guardreasoner_sdk.policy import Stage
 from guardreasoner_sdk.replies import replies_of
-from guardreasoner_sdk.streaming import Gate, SegmentPlan
+from guardreasoner_sdk.streaming import Gate, SegmentPlan, text_gate
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -100,11 +100,7 @@ def _replies(value: object, options: CallOptions) -> Sequence[object]:
 
 def _gating(options: CallOptions) -> Gating:
     items = _Items(options.response)
-
-    def gate() -> Gate[object]:
-        return Gate(options.segments, text_of=items.text_of, held=items.held, split=items.split)
-
-    return Gating(_Choices(items.reply_of, gate), items.stopped)
+    return Gating(_Choices(items.reply_of, lambda: items.gate(options.segments)), items.stopped)
 
 
 class _Choices(Lanes[object]):
@@ -116,33 +112,37 @@ class _Choices(Lanes[object]):
 
 
 class _Items:
-    """What the gates of one stream know of its items: strings, and chunks by shape."""
+    """What the gates of one stream know of its items: all of them strings, or chunks by shape."""
 
     def __init__(self, response: Callable[..., object] | None) -> None:
         self._response = response
-        self._strings = response is None
+        self._strings: bool | None = None if response is None else False
         self._reply = 0
 
     def reply_of(self, item: object) -> int:
         """The reply that an item adds to, or the one before it: so a record of usage stays where it was."""
-        self._strings = self._strings and isinstance(item, str)
+        if self._response is None and self._strings is not isinstance(item, str):
+            if self._strings is not None:
+                raise UnsupportedContentError(
+                    "the stream mixes strings and chunks: yield the one or the other"
+                )
+            self._strings = isinstance(item, str)
         self._reply = self._piece(item).reply
         return self._reply
 
-    def text_of(self, item: object) -> str:
-        return self._piece(item).text
-
-    def held(self, item: object) -> bool:
-        return self._piece(item).held
-
-    def split(self, item: object, at: int) -> tuple[object, object] | None:
-        return (item[:at], item[at:]) if self._strings and isinstance(item, str) else None
+    def gate(self, plan: SegmentPlan) -> Gate[Any]:
+        """A gate for one reply."""
+        if self._strings:
+            return text_gate(plan)
+        return Gate[Any](
+            plan, text_of=lambda item: self._piece(item).text, held=lambda item: self._piece(item).held
+        )
 
     def stopped(self, outcome: Outcome) -> Sequence[object]:
         """The message in place of strings; who reads chunks could not read it, and gets `Blocked`."""
-        if self._strings:
-            return [stand_in(outcome)]
-        raise outcome.blocked()
+        if self._strings is False:
+            raise outcome.blocked()
+        return [stand_in(outcome)]
 
     def _piece(self, item: object) -> Piece:
         if self._response is None:

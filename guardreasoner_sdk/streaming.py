@@ -142,7 +142,7 @@ class Gate(Generic[T]):
         plan: SegmentPlan | None = None,
         *,
         text_of: Callable[[T], str],
-        split: Callable[[T, int], tuple[T, T] | None] | None = None,
+        split: Callable[[T, int], tuple[T, T]] | None = None,
         held: Callable[[T], bool] | None = None,
     ) -> None:
         """A gate for one response.
@@ -152,8 +152,7 @@ class Gate(Generic[T]):
             text_of: all the text that an item shows, in the order in which it shows. What it leaves out
                 leaves unjudged.
             split: cuts an item after so many characters of its text, so that a segment may end inside it.
-                Without it, segments end where items end; an item for which it gives ``None`` is not cut
-                and waits for the check that passes its end.
+                Without it, segments end where items end.
             held: whether an item waits for the last check with all that follows it, such as a piece of a
                 tool call, which is nothing before it is whole.
         """
@@ -250,12 +249,10 @@ class Gate(Generic[T]):
         while self._waiting and self._waiting[0][2] <= self._judged_to:
             leaving.append(self._waiting.popleft()[0])
         if self._split is not None and self._waiting and self._waiting[0][1] < self._judged_to:
-            item, start, end = self._waiting[0]
-            cut = self._split(item, self._judged_to - start)
-            if cut is not None:
-                head, tail = cut
-                leaving.append(head)
-                self._waiting[0] = (tail, self._judged_to, end)
+            item, start, end = self._waiting.popleft()
+            head, tail = self._split(item, self._judged_to - start)
+            leaving.append(head)
+            self._waiting.appendleft((tail, self._judged_to, end))
         return leaving
 
     def rest(self) -> list[T]:
