@@ -1,0 +1,182 @@
+"""A model's stream, of which each chunk leaves after a verdict over a prefix that holds it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+
+from guardreasoner_langchain._quiet import without_callbacks
+from guardreasoner_langchain.messages import conversation_of, noted, reply_of, stand_in
+from guardreasoner_sdk import Guard
+from guardreasoner_sdk.chunks import pieces_of
+from guardreasoner_sdk.delivery import close_stream, stream_async, stream_sync
+from guardreasoner_sdk.errors import UnsupportedContentError
+from guardreasoner_sdk.outcomes import Outcome
+from guardreasoner_sdk.policy import Action, Stage
+from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan
+
+_AS_IT_COMES = SegmentPlan(first=1, limit=1, slack=0, context=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A chunk, the text that it shows, and whether it waits until the reply is whole."""
+
+    chunk: ChatGenerationChunk
+    text: str
+    held: bool
+
+
+class StreamedReply:
+    """One streamed reply of a model under guard.
+
+    Segments of its text are judged as they come. Tool calls, and whatever else is not text, wait for the last
+    check, which judges the whole message as that of a plain call is judged.
+    """
+
+    def __init__(self, guard: Guard, messages: Sequence[BaseMessage]) -> None:
+        self._guard = guard
+        self._source = conversation_of(messages)
+        self._checked = guard.policy.checks(Stage.RESPONSE)
+        self._outcomes: list[Outcome] = []
+        self._said: list[BaseMessage] = []
+        self._shown = False
+
+    def deliver(
+        self, model: Callable[[], Iterator[ChatGenerationChunk]]
+    ) -> Generator[ChatGenerationChunk, None, None]:
+        """What may be shown of the stream that `model` opens, and last a chunk with the outcomes.
+
+        Raises:
+            Blocked: the policy blocks the request or the reply.
+            InputError: the request or the reply cannot be screened.
+        """
+        guarded = self._guard.exchange(
+            lambda: _Begun(model(), self._piece), self._source, replies=lambda _: ()
+        )
+        self._allows(*guarded.outcomes)
+        if guarded.value is None:
+            yield from map(self._leaving, self._stopped())
+        else:
+            pieces = stream_sync(guarded.value, self._judge, gate=self._gate(), blocked=self._stopped)
+            with closing(pieces):
+                yield from map(self._leaving, pieces)
+        yield from self._last()
+
+    async def adeliver(
+        self, model: Callable[[], AsyncIterator[ChatGenerationChunk]]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """`deliver` without blocking the event loop. The stream is read on while a check is being judged."""
+        may_begin = asyncio.Event()
+
+        async def begin() -> None:
+            may_begin.set()
+
+        async def request() -> bool:
+            # The exchange knows whether the model may begin while the request is being judged.
+            guarded = await self._guard.aexchange(begin, self._source, replies=lambda _: ())
+            return self._allows(*guarded.outcomes)
+
+        async def items() -> AsyncGenerator[_Piece, None]:
+            await may_begin.wait()
+            with without_callbacks():  # the task that reads this has a context of its own
+                async for chunk in model():
+                    yield self._piece(chunk)
+
+        pieces = stream_async(items(), self._ajudge, gate=self._gate(), blocked=self._stopped, before=request)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield self._leaving(piece)
+        for chunk in self._last():
+            yield chunk
+
+    # -- what is judged
+
+    def _piece(self, chunk: ChatGenerationChunk) -> _Piece:
+        self._said.append(chunk.message)
+        if not self._checked:
+            return _Piece(chunk, " ", held=False)
+        try:
+            (piece,) = pieces_of(chunk.message)
+        except UnsupportedContentError:
+            # The last check decides about it, by the guard's rule for what is not text.
+            return _Piece(chunk, "", held=True)
+        return _Piece(chunk, piece.text, piece.held)
+
+    def _gate(self) -> Gate[_Piece]:
+        plan = self._guard.segments if self._checked else _AS_IT_COMES
+        return Gate(plan, text_of=lambda piece: piece.text, held=lambda piece: piece.held)
+
+    def _reply(self, check: Check) -> object:
+        return reply_of(self._whole()) if check.final else check.text
+
+    def _whole(self) -> BaseMessage:
+        plain = {"response_metadata": {}, "usage_metadata": None, "id": None}
+        first, *others = (message.model_copy(update=plain) for message in self._said)
+        return first + others if others else first
+
+    def _judge(self, check: Check) -> bool:
+        return not self._checked or self._allows(self._guard.check(self._source, response=self._reply(check)))
+
+    async def _ajudge(self, check: Check) -> bool:
+        return not self._checked or self._allows(
+            await self._guard.acheck(self._source, response=self._reply(check))
+        )
+
+    def _allows(self, *outcomes: Outcome) -> bool:
+        """Note outcomes. Of a reply's checks the last is kept, since it saw the most, and those flagged."""
+        for outcome in outcomes:
+            before = self._outcomes[-1].decision if self._outcomes else None
+            if before is not None and before.stage is Stage.RESPONSE and before.action is Action.ALLOW:
+                self._outcomes.pop()
+            self._outcomes.append(outcome)
+        return all(outcome.allowed for outcome in outcomes)
+
+    # -- what is shown
+
+    def _stopped(self) -> list[_Piece]:
+        message = stand_in(self._outcomes)
+        chunk = ChatGenerationChunk(
+            message=AIMessageChunk(content=message.content),
+            generation_info={"finish_reason": message.response_metadata["finish_reason"]},
+        )
+        return [_Piece(chunk, "", held=False)]
+
+    def _leaving(self, piece: _Piece) -> ChatGenerationChunk:
+        self._shown = True
+        if isinstance(piece.chunk.message, AIMessageChunk):
+            piece.chunk.message.chunk_position = None  # the one with the outcomes is the last
+        return piece.chunk
+
+    def _last(self) -> list[ChatGenerationChunk]:
+        if not self._shown:
+            return []
+        last = AIMessageChunk(content="", chunk_position="last")
+        return [ChatGenerationChunk(message=noted(last, self._outcomes))]
+
+
+class _Begun(Iterator[_Piece]):
+    """A stream whose first chunk is there, so that the model is at work. No step of it has callbacks."""
+
+    def __init__(
+        self, chunks: Iterator[ChatGenerationChunk], piece_of: Callable[[ChatGenerationChunk], _Piece]
+    ) -> None:
+        self._chunks = chunks
+        self._piece_of = piece_of
+        with without_callbacks():
+            self._first = next(chunks, None)
+
+    def __next__(self) -> _Piece:
+        first, self._first = self._first, None
+        if first is not None:
+            return self._piece_of(first)
+        with without_callbacks():
+            chunk = next(self._chunks)
+        return self._piece_of(chunk)
+
+    def close(self) -> None:
+        with without_callbacks():
+            close_stream(self._chunks)
