@@ -11,12 +11,13 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
-from guardreasoner_sdk import Guard, Policy, Stage, Task
+from guardreasoner_sdk import Action, Guard, Policy, Screener, Stage, Task
+from guardreasoner_sdk.audit import AuditRecord, AuditSink, audit_key
 from guardreasoner_sdk.errors import (
     Blocked,
     CannotJudgeError,
@@ -164,9 +165,23 @@ class World:
     """One scenario on one surface. Close it."""
 
     def __init__(
-        self, scenario: Scenario, upstream: Upstream, down: str, *, structured: bool = False
+        self,
+        scenario: Scenario,
+        upstream: Upstream,
+        down: str,
+        *,
+        structured: bool = False,
+        guarded_by: Callable[[Scenario, AuditSink], Guard] | None = None,
     ) -> None:
-        """`structured`: the model answers in JSON, its text in the field `text`."""
+        """Make it.
+
+        Args:
+            scenario: what happens.
+            upstream: the model provider, which is told what to answer.
+            down: URL of one that is not there.
+            structured: the model answers in JSON, its text in the field `text`.
+            guarded_by: makes the guard; default: the fake that finds harm where HARM stands.
+        """
         self.scenario = scenario
         self.upstream = upstream
         self.url = down if scenario.reply is None else upstream.url
@@ -177,9 +192,18 @@ class World:
         self._down = scenario.reply is None
         self._said: dict[int, str] = {}
         self._called: dict[int, str] = {}
+        self._records = _Records()
         self.classifier = _classifier(scenario.judge)
-        deadline = HANGS_FOR if scenario.judge is Judge.HANGING else 30.0
-        self.guard: Guard = guards.guard(self.classifier, policy=scenario.policy, deadline=deadline)
+        if guarded_by is not None:
+            self.guard = guarded_by(scenario, self._records)
+        else:
+            self.guard = Guard(
+                judge=Screener(self.classifier),
+                policy=scenario.policy,
+                cache="off",
+                audit=self._records,
+                deadline=HANGS_FOR if scenario.judge is Judge.HANGING else 30.0,
+            )
         self.reply = scenario.reply or Reply()
         if structured:
             self.reply = _in_json(self.reply)
@@ -267,10 +291,7 @@ class World:
     def _judged_in(self, text: str, *, whole: bool = False) -> None:
         """Every word of a delivered text was judged; the last one may be half of one that was."""
         found = re.findall(r"\w+", text.replace(MESSAGE, ""))
-        judged: set[str] = set()
-        for request in self.classifier.requests:
-            judged.update(re.findall(r"\w+", request.response or ""))
-        missing = set(found if whole else found[:-1]) - judged
+        missing = set(found if whole else found[:-1]) - self._records.allowed
         assert not missing, f"delivered before it was judged: {sorted(missing)[:5]}"
 
     # -- how it has to end
@@ -332,6 +353,23 @@ class World:
         if self.scenario.judge is Judge.WAITING:
             self.classifier.release()
         return self.reply
+
+
+class _Records:
+    """An audit sink that keeps the words of the responses that were allowed."""
+
+    texts = True
+    blocking = False
+    key = audit_key()
+
+    def __init__(self) -> None:
+        self.allowed: set[str] = set()
+
+    def write(self, record: AuditRecord) -> None:
+        if record.action in (Action.ALLOW, Action.FLAG) and record.error is None:
+            self.allowed.update(re.findall(r"\w+", record.response or ""))
+
+    def close(self) -> None: ...
 
 
 def _classifier(judge: Judge) -> FakeClassifier:

@@ -7,10 +7,12 @@ the SDK's own surfaces; those of client libraries stand in `surfaces_openai` and
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from guardreasoner_sdk import Guarded
 from tests.integrations.scenarios import Chunk, Overlap, World
+
+T = TypeVar("T")
 
 Produced: TypeAlias = str | Chunk
 
@@ -147,7 +149,7 @@ def _call_for_a_stream(world: World) -> None:
         _hand_over_all(world, guarded.value)
 
 
-def _hand_over_guarded(world: World, guarded: Guarded[object]) -> None:
+def _hand_over_guarded(world: World, guarded: Guarded[T]) -> None:
     """As an application does that asks the result, rather than having `Blocked` raised."""
     stopped = guarded.stopped_by
     if stopped is None:
