@@ -1,0 +1,210 @@
+"""What each event of a streamed response shows that no event before it has shown.
+
+The events of a response tell the same text several times: in deltas, whole, as a part, as an item and in
+the response that ends the stream. Each is read as the parts that it tells of, and only what is new in them
+counts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from guardreasoner_openai.endpoints import JsonObject, Piece, Request
+from guardreasoner_openai.responses_items import (
+    ITEM_KINDS,
+    RUN_BY_THE_PROVIDER,
+    content_parts,
+    fields_of,
+    item_parts,
+    member_parts,
+)
+from guardreasoner_openai.responses_reply import replaced_response, replacing_events, response_parts
+from guardreasoner_sdk.conversation import Part, PartKind, checked_text
+from guardreasoner_sdk.errors import UnsupportedContentError
+
+_DELTAS: Final[Mapping[str, str]] = {
+    "response.output_text": ".content[{content_index}].text",
+    "response.refusal": ".content[{content_index}].refusal",
+    "response.reasoning_text": ".content[{content_index}].text",
+    "response.reasoning_summary_text": ".summary[{summary_index}].text",
+    "response.function_call_arguments": "",
+    "response.custom_tool_call_input": "",
+    "response.mcp_call_arguments": "",
+    "response.code_interpreter_call_code": ".code",
+    "response.shell_call_command": ".action.commands[{command_index}]",
+    "response.audio.transcript": ".transcript",
+}
+"""Where the text of ``….delta`` and ``….done`` stands in its output item."""
+
+_WHOLE: Final = ("text", "refusal", "arguments", "input", "code", "command")
+"""The fields in which a ``….done`` event has the whole text."""
+
+_PARTS: Final[Mapping[str, tuple[str, str]]] = {
+    "response.content_part.added": ("part", ".content[{content_index}]"),
+    "response.content_part.done": ("part", ".content[{content_index}]"),
+    "response.reasoning_summary_part.added": ("part", ".summary[{summary_index}]"),
+    "response.reasoning_summary_part.done": ("part", ".summary[{summary_index}]"),
+    "response.output_text.annotation.added": (
+        "annotation",
+        ".content[{content_index}].annotations[{annotation_index}]",
+    ),
+}
+"""Events that tell of a part of an item, and where it stands."""
+
+_BEGIN: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
+_END: Final = frozenset({"response.completed", "response.failed", "response.incomplete"})
+_STATES: Final = frozenset(
+    {
+        f"response.{of}.{state}"
+        for of, states in {
+            "code_interpreter_call": ("in_progress", "interpreting", "completed"),
+            "file_search_call": ("in_progress", "searching", "completed"),
+            "web_search_call": ("in_progress", "searching", "completed"),
+            "image_generation_call": ("in_progress", "generating", "completed"),
+            "mcp_call": ("in_progress", "completed", "failed"),
+            "mcp_list_tools": ("in_progress", "completed", "failed"),
+            "compaction": ("compacting",),
+        }.items()
+        for state in states
+    }
+    | {"response.audio.done"}
+)
+"""Events that tell how something goes on, and show nothing by themselves."""
+
+_TO_BE_RUN: Final = frozenset(
+    {"response.function_call_arguments", "response.custom_tool_call_input", "response.shell_call_command"}
+)
+"""The pieces of calls that whoever reads them may run."""
+
+_OPAQUE: Final = frozenset({"response.audio.delta", "response.image_generation_call.partial_image"})
+_ENVELOPE: Final = frozenset(
+    {"type", "sequence_number", "item_id", "output_index", "content_index", "summary_index", "code"}
+    | {"command_index", "annotation_index", "partial_image_index", "obfuscation", "param"}
+)
+
+
+class ResponseReading:
+    """Reads the events of one response; see `endpoints.Reading`.
+
+    A call that whoever reads it may run, an event or item of unknown type, and the end of the response wait
+    for the last check, with all that follows them.
+    """
+
+    closing = b""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._shown: dict[str, str] = {}
+        self._last: str | None = None
+        self._response: JsonObject | None = None
+        self._left_begun = False
+        self._left_items = 0
+        self._left_number = -1
+
+    def take(self, event: JsonObject) -> Iterable[Piece]:
+        """The piece that is the next event, with what it shows that no event before it has shown."""
+        type_ = str(event.get("type"))
+        response = event.get("response")
+        if isinstance(response, dict) and (type_ in _BEGIN or type_ in _END):
+            self._response = response
+        text: list[str] = []
+        for part, more in _told(type_, event):
+            if part.kind is PartKind.OPAQUE:
+                raise UnsupportedContentError(
+                    f"the stream shows something that is not text ({part.path}), and this guard reads text "
+                    "only: call without a stream, with a guard that has unscreenable='record'"
+                )
+            text.append(self._new(part.path, part.text, more=more))
+        return (Piece(events=(event,), text="".join(text), held=_is_held(type_, event)),)
+
+    def end(self) -> Iterable[Piece]:
+        """Nothing: each event is a piece."""
+        return ()
+
+    def left(self, piece: Piece) -> None:
+        """Take note of what the caller has seen."""
+        for event in piece.events:
+            self._left_begun = self._left_begun or event.get("type") in _BEGIN
+            index, number = event.get("output_index"), event.get("sequence_number")
+            self._left_items = max(self._left_items, index + 1 if isinstance(index, int) else 0)
+            self._left_number = max(self._left_number, number if isinstance(number, int) else 0)
+
+    def replaced(self, message: str) -> Iterable[JsonObject]:
+        """Events of one more item, which says `message`, and the end of an incomplete response."""
+        whole = replaced_response(self._request, self._response, message)
+        events = replacing_events(whole, message, index=self._left_items, begun=self._left_begun)
+        for number, event in enumerate(events, self._left_number + 1):
+            yield {**event, "sequence_number": number}
+
+    def _new(self, path: str, text: str, *, more: bool) -> str:
+        """What of a text was not shown before: of `more` all, of a whole text what lies behind what was."""
+        before = self._shown.get(path, "")
+        if not more:
+            if before.endswith(text):
+                return ""
+            if text.startswith(before):
+                text = text[len(before) :]
+        if not text:
+            return ""
+        self._shown[path] = before + text
+        parted = self._last not in (None, path)
+        self._last = path
+        return "\n" + text if parted else text
+
+
+def _told(type_: str, fields: Mapping[str, object]) -> Iterator[tuple[Part, bool]]:
+    """The parts that an event tells of, and whether the text of each is more of it or all of it."""
+    item = f"output[{fields.get('output_index')}]"
+    stem, _, ending = type_.rpartition(".")
+    if stem in _DELTAS and ending in ("delta", "added", "done"):
+        path = item + _DELTAS[stem].format_map(_Indices(fields))
+        for name in ("delta", *_WHOLE):
+            if name in fields:
+                text = checked_text(fields[name], path)
+                yield Part(path, PartKind.TEXT, text), name == "delta"
+        known = frozenset(("delta", *_WHOLE))
+    elif type_ in _PARTS:
+        name, where = _PARTS[type_]
+        known = frozenset({name})
+        path = item + where.format_map(_Indices(fields))
+        yield from _all(content_parts(fields.get(name), path))
+    elif type_ in ("response.output_item.added", "response.output_item.done"):
+        known = frozenset({"item"})
+        if fields.get("item") is not None:  # some servers announce an item before they have one
+            yield from _all(item_parts(fields["item"], item, whole=ending == "done"))
+    elif type_ in _BEGIN or type_ in _END:
+        known = frozenset({"response"})
+        yield from _all(response_parts(fields.get("response")))
+    elif type_ in _OPAQUE:
+        known = frozenset({"delta", "partial_image_b64"})
+        yield Part(f"{item}.{type_}", PartKind.OPAQUE, ""), False
+    elif isinstance(fields.get("delta"), str):
+        known = frozenset({"delta"})
+        yield Part(f"{item}.{stem}", PartKind.TEXT, checked_text(fields["delta"], type_)), True
+    else:
+        known = frozenset()
+    yield from _all(member_parts(fields, f"{item}.{stem}", but=_ENVELOPE | known))
+
+
+def _all(parts: Iterable[Part]) -> Iterator[tuple[Part, bool]]:
+    return ((part, False) for part in parts)
+
+
+def _is_held(type_: str, fields: Mapping[str, object]) -> bool:
+    stem, _, _ = type_.rpartition(".")
+    if type_ in ("response.output_item.added", "response.output_item.done"):
+        item = fields.get("item")
+        kind = None if item is None else fields_of(item, "item").get("type")
+        return item is not None and (kind not in ITEM_KINDS or _is_to_be_run(str(kind)))
+    known = stem in _DELTAS or type_ in _PARTS or type_ in _BEGIN or type_ in _STATES or type_ in _OPAQUE
+    return not known or stem in _TO_BE_RUN
+
+
+def _is_to_be_run(kind: str) -> bool:
+    return ITEM_KINDS[kind] is PartKind.TOOL_CALL and kind not in RUN_BY_THE_PROVIDER
+
+
+class _Indices(dict[str, object]):
+    """The indices of an event; one that it leaves out is 0."""
+
+    def __missing__(self, name: str) -> object:
+        return 0

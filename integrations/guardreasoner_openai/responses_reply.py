@@ -1,0 +1,110 @@
+"""What a response of the Responses API answers, and what stands in for one that is replaced."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from guardreasoner_openai.endpoints import JsonObject, Request
+from guardreasoner_openai.responses_items import fields_of, item_parts, member_parts
+from guardreasoner_sdk.conversation import Message, Part, PartKind, Role, checked_text
+from guardreasoner_sdk.errors import UnsupportedContentError
+
+# Said by the caller and given back, or set by the provider. Anything else counts as said by the model.
+_NOT_ANSWERED: Final = frozenset(
+    {"id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "usage"}
+    | {"access_programs", "background", "context_management", "conversation", "image", "instructions"}
+    | {"input_transformations", "max_output_tokens", "max_tool_calls", "metadata", "moderation"}
+    | {"parallel_tool_calls", "previous_response_id", "prompt", "prompt_cache_diagnostics"}
+    | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning"}
+    | {"safety_identifier", "service_tier", "store", "temperature", "text", "tool_choice", "tool_usage"}
+    | {"tools", "top_logprobs", "top_p", "truncation", "user", "verbosity", "billing"}
+)
+
+
+def message_of(response: object) -> Message:
+    """Everything that a response shows, as one message of the assistant.
+
+    Raises:
+        UnsupportedContentError: it is not a response.
+        InvalidTextError: text that is not valid.
+    """
+    if isinstance(response, str):  # what the client gives for a body that is no JSON
+        return Message(Role.ASSISTANT, (Part("response", PartKind.TEXT, checked_text(response, "response")),))
+    return Message(Role.ASSISTANT, tuple(response_parts(response)))
+
+
+def response_parts(response: object) -> Iterator[Part]:
+    """Every text in a response: its output, its error, and whatever the server added to it."""
+    fields = fields_of(response, "response")
+    output = fields.get("output", ())
+    if isinstance(output, str) or not isinstance(output, Sequence):
+        raise UnsupportedContentError(
+            f"the response has a {type(output).__name__} as its output: it must be a list of items"
+        )
+    for n, item in enumerate(output):
+        yield from item_parts(item, f"output[{n}]")
+    yield from member_parts(fields, "response", but=_NOT_ANSWERED | {"output"})
+
+
+def replaced_response(request: Request, answer: JsonObject | None, message: str) -> JsonObject:
+    """An incomplete response that says `message` and nothing of what the model answered.
+
+    Args:
+        request: what was asked.
+        answer: the response that it stands in for, where there is one; its usage is kept.
+        message: what it says.
+    """
+    body = request.body
+    response: JsonObject = {
+        "id": f"resp_{uuid.uuid4().hex}",
+        "object": "response",
+        "created_at": time.time(),
+        "model": body.get("model", ""),
+        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools", []),
+        "usage": None,
+    }
+    response |= {name: value for name, value in (answer or {}).items() if name in _NOT_ANSWERED}
+    return response | {
+        "status": "incomplete",
+        "incomplete_details": {"reason": "content_filter"},
+        "error": None,
+        "output": [_message_item(message, "completed", _text_part(message))],
+    }
+
+
+def replacing_events(whole: JsonObject, message: str, *, index: int, begun: bool) -> Iterator[JsonObject]:
+    """The events of a stream that ends as `replaced_response`, without their numbers.
+
+    Args:
+        whole: the response.
+        message: what it says.
+        index: where among the output items the one that says it stands.
+        begun: whether the stream has begun.
+    """
+    if not begun:
+        begin = whole | {"status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+        yield {"type": "response.created", "response": begin}
+    item = {"output_index": index}
+    started = _message_item(message, "in_progress")
+    part = item | {"item_id": started["id"], "content_index": 0}
+    yield {"type": "response.output_item.added", **item, "item": started}
+    yield {"type": "response.content_part.added", **part, "part": _text_part("")}
+    yield {"type": "response.output_text.delta", **part, "delta": message, "logprobs": []}
+    yield {"type": "response.output_text.done", **part, "text": message, "logprobs": []}
+    yield {"type": "response.content_part.done", **part, "part": _text_part(message)}
+    done = _message_item(message, "completed", _text_part(message))
+    yield {"type": "response.output_item.done", **item, "item": done}
+    yield {"type": "response.incomplete", "response": whole}
+
+
+def _message_item(message: str, status: str, *content: JsonObject) -> JsonObject:
+    """An item of the output; the same message has the same id."""
+    name = f"msg_{uuid.uuid5(uuid.NAMESPACE_OID, message).hex}"
+    return {"type": "message", "id": name, "role": "assistant", "status": status, "content": list(content)}
+
+
+def _text_part(text: str) -> JsonObject:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
