@@ -1,0 +1,331 @@
+"""What guarded resources send their requests through.
+
+Every method of a resource (``create``, ``parse``, ``stream``, their raw and streamed forms) ends in the
+``request`` of the client that it belongs to. A channel is a client with another ``request``: it judges what
+is asked, makes the call on the caller's own client, judges what comes back, and has the client library make
+of it what was asked for. What no route names is refused.
+
+The logic is `_Exchange`'s and written once; the two channels do the I/O, blocking and not.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import httpx2
+from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
+from openai._models import FinalRequestOptions
+from openai._types import NotGiven
+
+from guardreasoner_openai import answers
+from guardreasoner_openai.answers import Form, Upstream
+from guardreasoner_openai.endpoints import Endpoint, Fetch, JsonObject, Piece, Reading, Request, json_object
+from guardreasoner_openai.outcomes import Record, attach
+from guardreasoner_openai.surfaces import SURFACES, Decision, refusal, route_of
+from guardreasoner_sdk.conversation import ConversationLike
+from guardreasoner_sdk.errors import UnsupportedContentError
+from guardreasoner_sdk.guard import Guard
+from guardreasoner_sdk.lanes import Lanes
+from guardreasoner_sdk.outcomes import Guarded, Outcome
+from guardreasoner_sdk.policy import Action, Stage
+from guardreasoner_sdk.streaming import Gate
+
+_JSON: Final[Any] = object
+"""The type by which the client library gives JSON as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """How one client is guarded.
+
+    Attributes:
+        guard: who judges.
+        client: the caller's own client, which makes the calls.
+        allow: the surfaces that may be used unguarded.
+        overlap: see `wrap`.
+    """
+
+    guard: Guard
+    client: OpenAI | AsyncOpenAI
+    allow: frozenset[str]
+    overlap: bool | None
+
+    def exchange(
+        self, cast_to: type[Any], options: FinalRequestOptions, stream: bool, stream_cls: type[Any] | None
+    ) -> "_Exchange | None":
+        """A guarded exchange for a request; ``None`` for one that passes as it is.
+
+        Raises:
+            UnguardedSurface: the request is neither guarded nor allowed.
+        """
+        found = route_of(options.method, options.url)
+        if found is None:
+            raise refusal(f"{options.method.upper()} {options.url}")
+        route, ids = found
+        decision = SURFACES[route.surface]
+        if decision is Decision.OPEN or (decision is Decision.REFUSED and route.surface in self.allow):
+            return None
+        if route.endpoint is None:
+            raise refusal(route.surface)
+        request = Request(path=options.url, ids=ids, body=_body(options), query=options.params, stream=stream)
+        return _Exchange(self, route.endpoint, request, cast_to, options, stream_cls)
+
+
+def _body(options: FinalRequestOptions) -> JsonObject:
+    """The JSON that will be sent: what ``extra_body`` sets takes the place of what the method set."""
+    body = options.json_data
+    if options.content is not None or options.files or not (body is None or isinstance(body, Mapping)):
+        raise UnsupportedContentError(
+            f"the body of {options.method.upper()} {options.url} is not a JSON object: it cannot be judged"
+        )
+    return {**(body or {}), **(options.extra_json or {})}
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One guarded request, from what is asked to what is handed over."""
+
+    guarding: Guarding
+    endpoint: Endpoint
+    request: Request
+    cast_to: type[Any]
+    options: FinalRequestOptions
+    stream_cls: type[Any] | None
+    record: Record = field(default_factory=Record)
+    upstream: Upstream | None = None
+    form: Form = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.form, self.options = answers.asked_form(self.options)
+
+    def fetching(self, fetch: Fetch) -> FinalRequestOptions:
+        """A GET as the caller of this request would make it."""
+        unset = {"json_data": None, "extra_json": None, "post_parser": NotGiven(), "idempotency_key": None}
+        changed = {"method": "get", "url": fetch.path, "params": dict(fetch.query), **unset}
+        return self.options.model_copy(update=changed)
+
+    def arrived(self, answer: object) -> Upstream:
+        """Take note of the provider's answer."""
+        self.upstream = Upstream.of(answer)
+        return self.upstream
+
+    def replies(self, upstream: Upstream) -> Sequence[object]:
+        """The replies in it; those of a stream are judged as it is read."""
+        return () if self.request.stream else self.endpoint.replies(upstream.json())
+
+    def answer(
+        self,
+        guarded: Guarded[Upstream],
+        streamed: Callable[[Upstream, Reading], httpx2.SyncByteStream | httpx2.AsyncByteStream],
+    ) -> object:
+        """What is handed over.
+
+        Raises:
+            Blocked: the policy blocks the request or a reply.
+        """
+        self.record.outcomes += guarded.outcomes
+        stopped = guarded.stopped_by
+        if stopped is not None:
+            if stopped.decision.stage is Stage.REQUEST:  # a thread that overlaps may still be answered
+                self.upstream = None
+            return self._given(self._replaced(stopped))
+        assert guarded.value is not None
+        if not self.request.stream or not self.guarding.guard.policy.checks(Stage.RESPONSE):
+            return self._given(answers.judged(guarded.value, self.record))
+        stream = streamed(guarded.value, self.endpoint.reading(self.request))
+        return self._given(answers.streamed(guarded.value, self.record, stream))
+
+    def gating(self, reading: Reading) -> "_Gating":
+        """How the pieces of a stream are gated."""
+        plan = self.guarding.guard.segments
+
+        def lane() -> Gate[Piece]:
+            return Gate(plan, text_of=_text, split=Piece.split, held=_held)
+
+        def stopped(outcome: Outcome) -> list[Piece]:
+            return [Piece(events=tuple(reading.replaced(_message(outcome))))]
+
+        return _Gating(Lanes(_lane, lane), stopped, self.record.outcomes.append)
+
+    def _replaced(self, stopped: Outcome) -> httpx2.Response:
+        message = _message(stopped)
+        if self.request.stream:
+            reading = self.endpoint.reading(self.request)
+            body = answers.event_bytes(reading.replaced(message)) + reading.closing
+            return self._other(body, "text/event-stream; charset=utf-8")
+        answer = None if self.upstream is None else self.upstream.json()
+        return self._other(answers.json_bytes(self.endpoint.replaced(self.request, answer, message)))
+
+    def _other(self, body: bytes, content_type: str = "application/json") -> httpx2.Response:
+        url = str(self.guarding.client.base_url).rstrip("/") + self.options.url
+        request = httpx2.Request(self.options.method.upper(), url)
+        return answers.replaced(self.upstream, request, self.record, body, content_type)
+
+    def _given(self, response: httpx2.Response) -> object:
+        return answers.given(
+            self.form,
+            response,
+            client=self.guarding.client,
+            cast_to=self.cast_to,
+            stream=self.request.stream,
+            stream_cls=self.stream_cls,
+            options=self.options.model_copy(update={"post_parser": self._parsed}),
+            retries_taken=0 if self.upstream is None else self.upstream.retries_taken,
+        )
+
+    def _parsed(self, parsed: object) -> object:
+        """What the caller's ``parse`` makes of it, with its record; also in the errors that it raises."""
+        attach(self.record, parsed)
+        parser = self.options.post_parser
+        if isinstance(parser, NotGiven):
+            return parsed
+        result: object = parser(parsed)
+        attach(self.record, result)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Gating:
+    gate: Lanes[Piece]
+    stopped: Callable[[Outcome], list[Piece]]
+    seen: Callable[[Outcome], None]
+
+
+def _text(piece: Piece) -> str:
+    return piece.text
+
+
+def _held(piece: Piece) -> bool:
+    return piece.held
+
+
+def _lane(piece: Piece) -> object:
+    return piece.lane
+
+
+def _message(outcome: Outcome) -> str:
+    """What stands in for what was stopped.
+
+    Raises:
+        Blocked: nothing does.
+    """
+    if outcome.decision.action is Action.REPLACE and outcome.decision.message is not None:
+        return outcome.decision.message
+    raise outcome.blocked()
+
+
+class Channel(OpenAI):
+    """A client for guarded resources. It has no state of its own and is not handed out."""
+
+    def __init__(self, guarding: Guarding, client: OpenAI) -> None:
+        self._guarding = guarding
+        self._own = client
+
+    def request(
+        self,
+        cast_to: type[Any],
+        options: FinalRequestOptions,
+        *,
+        stream: bool = False,
+        stream_cls: type[Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # as the client's own, which gives what `cast_to` says
+        """The client's ``request``, guarded.
+
+        Raises:
+            Blocked: the policy blocks the request or a reply.
+            UnguardedSurface: the request is neither guarded nor allowed.
+        """
+        exchange = self._guarding.exchange(cast_to, options, stream, stream_cls)
+        if exchange is None:
+            return self._own.request(cast_to, options, stream=stream, stream_cls=stream_cls)
+
+        def call() -> Upstream:
+            raw = answers.raw(exchange.options)
+            return exchange.arrived(self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls))
+
+        source = self._asked(exchange)
+        guard, overlap = self._guarding.guard, self._guarding.overlap
+        guarded = guard.exchange(call, source, replies=exchange.replies, overlap=overlap)
+
+        def streamed(upstream: Upstream, reading: Reading) -> answers.JudgedBytes:
+            how = exchange.gating(reading)
+            pieces = guard.gated(
+                self._pieces(upstream, reading), source, gate=how.gate, stopped=how.stopped, seen=how.seen
+            )
+            return answers.JudgedBytes(pieces, reading, upstream)
+
+        return exchange.answer(guarded, streamed)
+
+    def _asked(self, exchange: _Exchange) -> ConversationLike:
+        asking = exchange.endpoint.asked(exchange.request)
+        try:
+            fetch = next(asking)
+            while True:
+                answer = self._own.request(_JSON, exchange.fetching(fetch))
+                fetch = asking.send(json_object(answer, fetch.path))
+        except StopIteration as end:
+            return cast(ConversationLike, end.value)
+
+    def _pieces(self, upstream: Upstream, reading: Reading) -> Generator[Piece, None, None]:
+        with Stream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
+            for event in events:
+                yield from reading.take(json_object(event, upstream.path))
+            yield from reading.end()
+
+
+class AsyncChannel(AsyncOpenAI):
+    """`Channel` for async clients."""
+
+    def __init__(self, guarding: Guarding, client: AsyncOpenAI) -> None:
+        self._guarding = guarding
+        self._own = client
+
+    async def request(
+        self,
+        cast_to: type[Any],
+        options: FinalRequestOptions,
+        *,
+        stream: bool = False,
+        stream_cls: type[Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """The client's ``request``, guarded; see `Channel.request`."""
+        exchange = self._guarding.exchange(cast_to, options, stream, stream_cls)
+        if exchange is None:
+            return await self._own.request(cast_to, options, stream=stream, stream_cls=stream_cls)
+
+        async def call() -> Upstream:
+            raw = answers.raw(exchange.options)
+            return exchange.arrived(
+                await self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls)
+            )
+
+        source = await self._asked(exchange)
+        guard, overlap = self._guarding.guard, self._guarding.overlap
+        guarded = await guard.aexchange(call, source, replies=exchange.replies, overlap=overlap)
+
+        def streamed(upstream: Upstream, reading: Reading) -> answers.AsyncJudgedBytes:
+            how = exchange.gating(reading)
+            pieces = guard.agated(
+                self._pieces(upstream, reading), source, gate=how.gate, stopped=how.stopped, seen=how.seen
+            )
+            return answers.AsyncJudgedBytes(pieces, reading, upstream)
+
+        return exchange.answer(guarded, streamed)
+
+    async def _asked(self, exchange: _Exchange) -> ConversationLike:
+        asking = exchange.endpoint.asked(exchange.request)
+        try:
+            fetch = next(asking)
+            while True:
+                answer = await self._own.request(_JSON, exchange.fetching(fetch))
+                fetch = asking.send(json_object(answer, fetch.path))
+        except StopIteration as end:
+            return cast(ConversationLike, end.value)
+
+    async def _pieces(self, upstream: Upstream, reading: Reading) -> AsyncGenerator[Piece, None]:
+        async with AsyncStream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
+            async for event in events:
+                for piece in reading.take(json_object(event, upstream.path)):
+                    yield piece
+            for piece in reading.end():
+                yield piece

@@ -1,0 +1,107 @@
+"""The endpoints of chat completions, new and stored."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from guardreasoner_openai.chat_stream import ChatReading, choices_asked
+from guardreasoner_openai.endpoints import Asking, Fetch, JsonObject, Request, json_object, objects, strings
+from guardreasoner_openai.logprobs import unspoken
+from guardreasoner_sdk.conversation import Conversation
+from guardreasoner_sdk.errors import UnsupportedContentError
+
+_READ: Final = frozenset(
+    {
+        "audio",
+        "content",
+        "function_call",
+        "images",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "role",
+        "thinking",
+        "tool_calls",
+    }
+)
+"""The fields of a message that a `Conversation` reads."""
+_KEPT: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint", "usage")
+"""The fields of a completion that stay when its choices are replaced."""
+
+
+class ChatCompletions:
+    """``POST /chat/completions``: ``create``, ``parse`` and ``stream``."""
+
+    def asked(self, request: Request) -> Asking:
+        """The messages, as they will be sent."""
+        yield from ()
+        return Conversation.of(request.body.get("messages"))
+
+    def replies(self, answer: JsonObject) -> Sequence[object]:
+        """Every choice, and what its log-probabilities spell where that is not its text."""
+        choices = objects(answer.get("choices"), "choices")
+        if not choices:
+            raise UnsupportedContentError("the completion has no choices: there is no reply to judge")
+        replies: list[object] = []
+        for n, choice in enumerate(choices):
+            message = json_object(choice.get("message"), f"choices[{n}].message")
+            replies.append(_read_whole(message))
+            if spelt := unspoken(choice.get("logprobs"), message):
+                replies.append(spelt)
+        return replies
+
+    def replaced(self, request: Request, answer: JsonObject | None, message: str) -> JsonObject:
+        """A completion with as many choices, each of them the message."""
+        if answer is None:
+            count = choices_asked(request)
+            head: JsonObject = {
+                "id": f"chatcmpl-{uuid.uuid4().hex}",
+                "object": "chat.completion",
+                "created": int(time.time()),
+                "model": request.body.get("model", ""),
+            }
+        else:
+            count = len(objects(answer.get("choices"), "choices"))
+            head = {name: answer[name] for name in _KEPT if name in answer}
+        return {**head, "choices": [_choice(index, message) for index in range(count)]}
+
+    def reading(self, request: Request) -> ChatReading:
+        """Reads the chunks of a completion."""
+        return ChatReading(request)
+
+
+class StoredChatCompletion(ChatCompletions):
+    """``GET /chat/completions/{id}``: a completion that was stored, judged with the messages it answers."""
+
+    def asked(self, request: Request) -> Asking:
+        """The stored messages, page by page."""
+        messages: list[object] = []
+        query: dict[str, object] = {"limit": 100}
+        while True:
+            page = yield Fetch(f"{request.path}/messages", query)
+            stored = objects(page.get("data"), "data")
+            messages += stored
+            if not page.get("has_more") or not stored:
+                return Conversation.of(messages)
+            query = {**query, "after": stored[-1].get("id", "")}
+
+
+def _read_whole(message: JsonObject) -> JsonObject:
+    """A message in which no text is in a field that nobody reads."""
+    extra = "\n".join(text for name, value in message.items() if name not in _READ for text in strings(value))
+    whole: JsonObject = {"role": "assistant", **message}
+    if extra:
+        said = message.get("content")
+        parts = said if isinstance(said, list) else [said] if said is not None else []
+        whole["content"] = [*parts, extra]
+    return whole
+
+
+def _choice(index: int, message: str) -> JsonObject:
+    return {
+        "index": index,
+        "finish_reason": "content_filter",
+        "logprobs": None,
+        "message": {"role": "assistant", "content": message, "refusal": None},
+    }

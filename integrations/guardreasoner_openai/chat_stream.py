@@ -1,0 +1,192 @@
+"""The chunks of a streamed chat completion, as pieces to be judged."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from guardreasoner_openai import logprobs
+from guardreasoner_openai.endpoints import JsonObject, Piece, Request, json_object, objects, strings
+from guardreasoner_sdk.conversation import tool_call_text
+from guardreasoner_sdk.errors import UnsupportedContentError
+
+_HEAD: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
+"""The fields that every chunk of a completion has alike."""
+_CALLS: Final = ("tool_calls", "function_call")
+_CUT: Final = ("content", "refusal", "reasoning_content", "reasoning", "thinking")
+"""The texts that may be cut where a segment ends."""
+
+
+def choices_asked(request: Request) -> int:
+    """How many choices a request asks for."""
+    count = request.body.get("n")
+    return count if isinstance(count, int) and count > 0 else 1
+
+
+class ChatReading:
+    """One streamed completion. Each choice is a lane; its tool calls wait until they are whole."""
+
+    closing = b"data: [DONE]\n\n"
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._head: JsonObject = {}
+        self._usage: object = None
+        self._choices: dict[int, _Choice] = {}
+        self._last = 0  # the choice that spoke last
+        self._begun: set[int] = set()  # the choices of which something has left
+        self._finished: set[int] = set()
+
+    def take(self, chunk: JsonObject) -> Iterator[Piece]:
+        """The pieces of a chunk: one for each choice in it."""
+        self._head = self._head or {name: chunk[name] for name in _HEAD if name in chunk}
+        self._usage = chunk.get("usage") or self._usage
+        choices = objects(chunk.get("choices"), "choices")
+        if not choices:
+            yield from self._choice(self._last).beside(chunk)
+        for n, choice in enumerate(choices):
+            index = choice.get("index")
+            self._last = index if isinstance(index, int) else 0
+            alone = {**chunk, "choices": [choice]}
+            if n < len(choices) - 1:
+                alone.pop("usage", None)
+            yield from self._choice(self._last).take(alone if len(choices) > 1 else chunk, choice)
+
+    def end(self) -> Iterator[Piece]:
+        """The tool calls of a stream that broke off."""
+        for choice in self._choices.values():
+            yield from choice.whole()
+
+    def left(self, piece: Piece) -> None:
+        """Note which choices have begun and which are finished."""
+        for event in piece.events:
+            for choice in objects(event.get("choices"), "choices"):
+                index = choice.get("index")
+                if isinstance(index, int):
+                    self._begun.add(index)
+                    if choice.get("finish_reason"):
+                        self._finished.add(index)
+
+    def replaced(self, message: str) -> Iterator[JsonObject]:
+        """The message as the end of each choice that is not finished, and the usage if it has come."""
+        head = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": self._request.body.get("model", ""),
+            **self._head,
+        }
+        for index in sorted({*range(choices_asked(self._request)), *self._choices} - self._finished):
+            delta: JsonObject = {"content": message}
+            if index not in self._begun:
+                delta["role"] = "assistant"
+            yield {**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+            yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": "content_filter"}]}
+        if self._usage is not None:
+            yield {**head, "choices": [], "usage": self._usage}
+
+    def _choice(self, index: int) -> "_Choice":
+        return self._choices.setdefault(index, _Choice(index))
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice as it comes in."""
+
+    index: int
+    kind: str = ""  # the field that spoke last
+    waiting: list[JsonObject] = field(default_factory=list)  # from the first piece of a tool call on
+    texts: dict[str, str] = field(default_factory=dict)  # what they say beside tool calls, by field
+    calls: dict[object, "_Call"] = field(default_factory=dict)
+
+    def take(self, chunk: JsonObject, choice: JsonObject) -> Iterator[Piece]:
+        delta = json_object(choice.get("delta") or {}, "delta")
+        said = _said(delta, choice.get("logprobs"))
+        if not self.waiting and not any(delta.get(name) for name in _CALLS):
+            yield self._piece(chunk, said)
+            return
+        self.waiting.append(chunk)
+        for name, text in said.items():
+            self.texts[name] = self.texts.get(name, "") + text
+        self._gather(delta)
+        if choice.get("finish_reason"):
+            yield from self.whole()
+
+    def beside(self, chunk: JsonObject) -> Iterator[Piece]:
+        """A chunk without choices, which shows no text."""
+        if self.waiting:
+            self.waiting.append(chunk)
+        else:
+            yield Piece(events=(chunk,), lane=self.index)
+
+    def whole(self) -> Iterator[Piece]:
+        """All that waited, as it would stand in the whole message."""
+        if self.waiting:
+            calls = [tool_call_text(call.name, call.arguments, "tool_calls") for call in self.calls.values()]
+            text = "\n".join([*([""] if self.kind else []), *self.texts.values(), *calls])
+            yield Piece(events=tuple(self.waiting), text=text, lane=self.index, held=True)
+            self.waiting, self.texts, self.calls = [], {}, {}
+
+    def _piece(self, chunk: JsonObject, said: dict[str, str]) -> Piece:
+        text = "\n".join(said.values())
+        kind = next(reversed(said), self.kind)
+        separator = "\n" if self.kind and next(iter(said), kind) != self.kind else ""
+        self.kind = kind
+        if len(said) != 1 or kind not in _CUT:
+            return Piece(events=(chunk,), text=separator + text, lane=self.index)
+        return Piece(events=(chunk,), text=separator + text, lane=self.index, shown=len(text), cut=_cut)
+
+    def _gather(self, delta: JsonObject) -> None:
+        calls = objects(delta.get("tool_calls"), "tool_calls")
+        if delta.get("function_call"):
+            calls.append({"index": "function_call", "function": delta["function_call"]})
+        for call in calls:
+            key = next((call[name] for name in ("index", "id") if call.get(name) is not None), None)
+            if key is None:
+                key = next(reversed(self.calls), None)
+            gathered = self.calls.setdefault(key, _Call())
+            inner = next((call[name] for name in ("function", "custom") if call.get(name)), call)
+            body = json_object(inner, "tool_calls")
+            gathered.name += _text(body.get("name"))
+            gathered.arguments += _text(body.get("arguments")) + _text(body.get("input"))
+
+
+@dataclass(slots=True)
+class _Call:
+    name: str = ""
+    arguments: str = ""
+
+
+def _said(delta: JsonObject, spelt: object) -> dict[str, str]:
+    """The texts of a delta but its tool calls, by field; and what only its log-probabilities say."""
+    if delta.get("audio"):
+        raise UnsupportedContentError(
+            "the model speaks: delta.audio is not text, and this guard reads text only; ask for text alone"
+        )
+    texts = {
+        name: "\n".join(strings(value))
+        for name, value in delta.items()
+        if name not in ("role", "audio", *_CALLS)
+    }
+    texts["logprobs"] = logprobs.unspoken(spelt, delta)
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _cut(chunk: JsonObject, at: int) -> tuple[JsonObject, JsonObject]:
+    """A chunk of one text, cut after `at` characters; what ends it goes with the second."""
+    (choice,) = objects(chunk["choices"], "choices")
+    delta = json_object(choice["delta"], "delta")
+    name = next(name for name in _CUT if delta.get(name))
+    text = _text(delta[name])
+    ahead: JsonObject = {"index": choice.get("index", 0), "delta": {**delta, name: text[:at]}}
+    rest: JsonObject = {**choice, "delta": {name: text[at:]}}
+    if isinstance(spelt := choice.get("logprobs"), dict):
+        tokens, others = logprobs.cut(objects(spelt.get(name), f"logprobs.{name}"), at)
+        ahead["logprobs"], rest["logprobs"] = {name: tokens}, {**spelt, name: others}
+    head = {key: value for key, value in chunk.items() if key != "usage"}
+    return {**head, "choices": [{**ahead, "finish_reason": None}]}, {**chunk, "choices": [rest]}
