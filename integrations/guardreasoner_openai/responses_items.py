@@ -161,7 +161,8 @@ def member_parts(
         if name == "logprobs":
             said = fields.get("text", fields.get("delta"))
             spelt = unspoken({"content": member}, {"content": said})
-            yield Part(f"{path}.{name}", kind, checked_text(spelt, f"{path}.{name}"))
+            if spelt:
+                yield Part(f"{path}.{name}", kind, checked_text(spelt, f"{path}.{name}"))
         elif name not in _NOT_SAID and name not in but:
             yield from _texts(member, f"{path}.{name}", kind)
 
