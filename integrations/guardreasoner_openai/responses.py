@@ -47,11 +47,11 @@ class CreatedResponse(_Responses):
 
 
 class StoredResponse(_Responses):
-    """``GET /responses/{response_id}``, and its cancelling: what was asked is with the provider."""
+    """``GET /responses/{id}``: what was asked is with the provider."""
 
     def asked(self, request: Request) -> Asking:
         """The conversation that led to the stored response."""
-        return _asked({"previous_response_id": request.ids["response_id"]}, before_reply=True)
+        return _asked({"previous_response_id": request.ids["id"]}, before_reply=True)
 
 
 def _asked(body: Mapping[str, object], *, before_reply: bool = False) -> Asking:

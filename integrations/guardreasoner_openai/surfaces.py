@@ -6,7 +6,7 @@ guarded is decided on as a whole, with all beneath it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
@@ -16,7 +16,9 @@ from openai.resources.chat import AsyncChat, Chat
 
 from guardreasoner_openai.chat import ChatCompletions, StoredChatCompletion
 from guardreasoner_openai.endpoints import Endpoint
-from guardreasoner_sdk.errors import ConfigError, UnguardedSurface
+from guardreasoner_openai.responses import CreatedResponse, StoredResponse
+from guardreasoner_openai.responses_resource import GuardedAsyncResponses, GuardedResponses
+from guardreasoner_sdk.errors import UnguardedSurface
 
 
 class Decision(Enum):
@@ -43,11 +45,16 @@ SURFACES: Final[Mapping[str, Decision]] = {
             "chat.completions.parse",
             "chat.completions.retrieve",
             "chat.completions.stream",
+            "responses",
+            "responses.create",
+            "responses.parse",
+            "responses.retrieve",
+            "responses.stream",
         ),
         Decision.GUARDED,
     ),
     **dict.fromkeys(("copy", "with_options", "with_raw_response", "with_streaming_response"), Decision.SHELL),
-    "chat.completions.delete": Decision.OPEN,
+    **dict.fromkeys(("chat.completions.delete", "responses.delete", "responses.input_tokens"), Decision.OPEN),
     **dict.fromkeys(
         (
             "admin_api_key",
@@ -67,7 +74,6 @@ SURFACES: Final[Mapping[str, Decision]] = {
             "timeout",
             "user_agent",
             "webhook_secret",
-            "websocket_base_url",
             "workload_identity",
         ),
         Decision.CLIENT,
@@ -102,13 +108,17 @@ SURFACES: Final[Mapping[str, Decision]] = {
             "put",
             "realtime",
             "request",
-            "responses",
+            "responses.cancel",
+            "responses.compact",
+            "responses.connect",
+            "responses.input_items",
             "safety",
             "skills",
             "uploads",
             "vector_stores",
             "videos",
             "webhooks",
+            "websocket_base_url",  # where the Agents SDK opens a connection of its own, past every guard
         ),
         Decision.REFUSED,
     ),
@@ -117,7 +127,10 @@ SURFACES: Final[Mapping[str, Decision]] = {
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {"data": ("embeddings", "files", "models")}
 """Surfaces that can be allowed together: what is there beside the talk with a model."""
 
-RESOURCES: Final[Mapping[str, tuple[type, type]]] = {"chat": (Chat, AsyncChat)}
+RESOURCES: Final[Mapping[str, tuple[type, type]]] = {
+    "chat": (Chat, AsyncChat),
+    "responses": (GuardedResponses, GuardedAsyncResponses),
+}
 """The classes of each guarded resource, sync and async. They are made with a channel for a client."""
 
 
@@ -145,6 +158,13 @@ ROUTES: Final = (
     Route("chat.completions.update", "POST", "/chat/completions/{id}"),
     Route("chat.completions.delete", "DELETE", "/chat/completions/{id}"),
     Route("chat.completions.messages", "GET", "/chat/completions/{id}/messages"),
+    Route("responses.create", "POST", "/responses", CreatedResponse()),
+    Route("responses.retrieve", "GET", "/responses/{id}", StoredResponse()),
+    Route("responses.delete", "DELETE", "/responses/{id}"),
+    Route("responses.input_tokens", "POST", "/responses/input_tokens"),
+    Route("responses.compact", "POST", "/responses/compact"),
+    Route("responses.cancel", "POST", "/responses/{id}/cancel"),
+    Route("responses.input_items", "GET", "/responses/{id}/input_items"),
 )
 
 
@@ -161,35 +181,16 @@ def route_of(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
     return None
 
 
-def allowed_names(allow: Iterable[str]) -> frozenset[str]:
-    """The surfaces that a caller allows, groups taken apart.
-
-    Raises:
-        ConfigError: a name that is none, or one that need not be allowed.
-    """
-    if isinstance(allow, str):
-        raise ConfigError(f"allow={allow!r} is one string: give a tuple of names, such as ({allow!r},)")
-    names = frozenset(name for given in allow for name in GROUPS.get(given, (given,)))
-    for name in sorted(names):
-        if SURFACES.get(name) is not Decision.REFUSED:
-            known = sorted(known for known, what in SURFACES.items() if what is Decision.REFUSED)
-            raise ConfigError(
-                f"allow names {name!r}, which is no surface that can be allowed: there are "
-                f"{', '.join(known)}, and the groups {', '.join(GROUPS)}"
-            )
-    return names
-
-
-def refusal(surface: str) -> UnguardedSurface:
-    """The error that says how to allow a surface."""
+def refusal(surface: str, *, allowable: bool = True) -> UnguardedSurface:
+    """The error that names a surface and says how to allow it."""
     group = next((group for group, names in GROUPS.items() if surface in names), None)
     together = f", or allow={(group,)!r} for {', '.join(GROUPS[group])}" if group is not None else ""
     remedy = (
-        f"if it may be used unguarded, allow it: guardreasoner_openai.wrap(guard, client, "
+        "if it may be used unguarded, allow it: guardreasoner_openai.wrap(guard, client, "
         f"allow={(surface,)!r}){together}"
-        if SURFACES.get(surface) is Decision.REFUSED
+        if allowable
         else "it is unknown to this version of guardreasoner_openai: use the client that was wrapped"
     )
     return UnguardedSurface(
-        f"{surface} is not guarded, so nothing of it is passed on; {remedy}", surface=surface
+        f"{surface} is not guarded, and nothing of it is passed on; {remedy}", surface=surface
     )
