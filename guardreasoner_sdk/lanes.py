@@ -11,9 +11,9 @@ T = TypeVar("T")
 class Lanes(Generic[T]):
     """Holds the items of a stream of several responses, such as the choices of a completion.
 
-    Each lane has a gate and is judged by itself. The items of a lane stay in order; those of different lanes
-    may change places, but the lane of the last item of all is the last to be finished. A block of one lane
-    is one of the stream.
+    Each lane has a gate and is judged by itself. The items of a lane stay in order. Those of different lanes
+    may change places, but the lanes begin to leave in the order in which they began to come, and the one that
+    got the last item is the last to be finished. A block of one lane is a block of the stream.
     """
 
     def __init__(self, lane_of: Callable[[T], Hashable], gate: Callable[[], Gate[T]]) -> None:
@@ -26,8 +26,9 @@ class Lanes(Generic[T]):
         self._lane_of = lane_of
         self._gate = gate
         self._lanes: dict[Hashable, Gate[T]] = {}  # the one that got an item last is the last
-        self._asked: Gate[T] | None = None
-        self._finished: list[T] = []  # what the lanes that are done had left
+        self._unbegun: dict[Hashable, list[T]] = {}  # what may leave, once the lanes before have begun to
+        self._asked: tuple[Hashable, Gate[T]] | None = None
+        self._leaving: list[T] = []
         self._ended = False
         self._dropped = False
 
@@ -43,7 +44,10 @@ class Lanes(Generic[T]):
         if self._dropped:
             return
         lane = self._lane_of(item)
-        gate = self._lanes.pop(lane, None) or self._gate()
+        gate = self._lanes.pop(lane, None)
+        if gate is None:
+            gate = self._gate()
+            self._unbegun[lane] = []
         gate.push(item)
         self._lanes[lane] = gate
 
@@ -59,10 +63,10 @@ class Lanes(Generic[T]):
             return None
         for lane, gate in list(self._lanes.items()):
             if check := gate.due():
-                self._asked = gate
+                self._asked = lane, gate
                 return check
             if self._ended:
-                self._finished += gate.rest()
+                self._leave(lane, gate.rest())
                 del self._lanes[lane]
         return None
 
@@ -74,9 +78,10 @@ class Lanes(Generic[T]):
         """
         if self._asked is None:
             raise RuntimeError("only the check that due() gave last can pass, once")
-        leaving = self._finished + self._asked.passed(check)
-        self._asked, self._finished = None, []
-        return leaving
+        lane, gate = self._asked
+        self._leave(lane, gate.passed(check))
+        self._asked = None
+        return self._taken()
 
     def rest(self) -> list[T]:
         """After `end`, with nothing due any more: the items that no check had to pass.
@@ -86,12 +91,25 @@ class Lanes(Generic[T]):
         """
         if not self._dropped and (not self._ended or self._lanes):
             raise RuntimeError("there is text that was not judged: ask due() until it gives None")
-        leaving, self._finished = self._finished, []
-        return leaving
+        return self._taken()
 
     def drop(self) -> None:
         """Take note of a block: forget what is held, and let nothing leave any more."""
         self._dropped = True
         self._asked = None
         self._lanes.clear()
-        self._finished.clear()
+        self._unbegun.clear()
+        self._leaving.clear()
+
+    def _leave(self, lane: Hashable, items: list[T]) -> None:
+        """Let items go that may leave, and those of later lanes that waited for this one to begin."""
+        self._unbegun.get(lane, self._leaving).extend(items)
+        while self._unbegun:
+            first = next(iter(self._unbegun))
+            if not self._unbegun[first]:
+                return
+            self._leaving += self._unbegun.pop(first)
+
+    def _taken(self) -> list[T]:
+        leaving, self._leaving = self._leaving, []
+        return leaving

@@ -93,13 +93,21 @@ class Upstream:
         """
         try:
             answer = self.response.json()
-        except ValueError as error:
-            kind = self.response.headers.get("content-type", "an unknown type")
-            raise UnsupportedContentError(
-                f"{self.path} answered with {kind} that is no JSON: it cannot be judged and is not handed "
-                "over"
-            ) from error
-        return json_object(answer, self.path)
+        except ValueError:
+            pass
+        else:
+            return json_object(answer, self.path)
+        raise self.unreadable()
+
+    def unreadable(self) -> UnsupportedContentError:
+        """The error of an answer that is not what the API gives; it quotes nothing, since nothing was judged.
+
+        Raise it outside of an ``except``, whose error would quote it.
+        """
+        kind = self.response.headers.get("content-type", "an unknown type")
+        return UnsupportedContentError(
+            f"{self.path} answered with {kind} that cannot be read, nor judged: it is not handed over"
+        )
 
     @property
     def path(self) -> str:

@@ -8,7 +8,7 @@ of it what was asked for. What no route names is refused.
 The logic is `_Exchange`'s and written once; the two channels do the I/O, blocking and not.
 """
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -60,7 +60,7 @@ class Guarding:
         """
         found = route_of(options.method, options.url)
         if found is None:
-            raise refusal(f"{options.method.upper()} {options.url}")
+            raise refusal(f"{options.method.upper()} {options.url}", allowable=False)
         route, ids = found
         decision = SURFACES[route.surface]
         if decision is Decision.OPEN or (decision is Decision.REFUSED and route.surface in self.allow):
@@ -214,6 +214,26 @@ def _message(outcome: Outcome) -> str:
     raise outcome.blocked()
 
 
+_END: Final = object()
+
+
+def _next(events: Iterator[object], upstream: Upstream) -> object:
+    """The next event. One that cannot be decoded is not quoted, as the decoder's error would."""
+    try:
+        return next(events, _END)
+    except ValueError:
+        pass
+    raise upstream.unreadable()
+
+
+async def _anext(events: AsyncIterator[object], upstream: Upstream) -> object:
+    try:
+        return await anext(events, _END)
+    except ValueError:
+        pass
+    raise upstream.unreadable()
+
+
 class Channel(OpenAI):
     """A client for guarded resources. It has no state of its own and is not handed out."""
 
@@ -268,7 +288,8 @@ class Channel(OpenAI):
 
     def _pieces(self, upstream: Upstream, reading: Reading) -> Generator[Piece, None, None]:
         with Stream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
-            for event in events:
+            iterator = iter(events)
+            while (event := _next(iterator, upstream)) is not _END:
                 yield from reading.take(json_object(event, upstream.path))
             yield from reading.end()
 
@@ -324,7 +345,8 @@ class AsyncChannel(AsyncOpenAI):
 
     async def _pieces(self, upstream: Upstream, reading: Reading) -> AsyncGenerator[Piece, None]:
         async with AsyncStream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
-            async for event in events:
+            iterator = aiter(events)
+            while (event := await _anext(iterator, upstream)) is not _END:
                 for piece in reading.take(json_object(event, upstream.path)):
                     yield piece
             for piece in reading.end():

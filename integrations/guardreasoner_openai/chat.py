@@ -5,27 +5,13 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
+from guardreasoner_openai.chat_fields import unread
 from guardreasoner_openai.chat_stream import ChatReading, choices_asked
-from guardreasoner_openai.endpoints import Asking, Fetch, JsonObject, Request, json_object, objects, strings
+from guardreasoner_openai.endpoints import Asking, Fetch, JsonObject, Request, json_object, objects
 from guardreasoner_openai.logprobs import unspoken
 from guardreasoner_sdk.conversation import Conversation
 from guardreasoner_sdk.errors import UnsupportedContentError
 
-_READ: Final = frozenset(
-    {
-        "audio",
-        "content",
-        "function_call",
-        "images",
-        "reasoning",
-        "reasoning_content",
-        "refusal",
-        "role",
-        "thinking",
-        "tool_calls",
-    }
-)
-"""The fields of a message that a `Conversation` reads."""
 _KEPT: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint", "usage")
 """The fields of a completion that stay when its choices are replaced."""
 
@@ -46,7 +32,8 @@ class ChatCompletions:
         replies: list[object] = []
         for n, choice in enumerate(choices):
             message = json_object(choice.get("message"), f"choices[{n}].message")
-            replies.append(_read_whole(message))
+            beside = [*unread("choice", choice), *(unread("completion", answer) if n == 0 else ())]
+            replies.append(_read_whole(message, beside))
             if spelt := unspoken(choice.get("logprobs"), message):
                 replies.append(spelt)
         return replies
@@ -87,9 +74,9 @@ class StoredChatCompletion(ChatCompletions):
             query = {**query, "after": stored[-1].get("id", "")}
 
 
-def _read_whole(message: JsonObject) -> JsonObject:
-    """A message in which no text is in a field that nobody reads."""
-    extra = "\n".join(text for name, value in message.items() if name not in _READ for text in strings(value))
+def _read_whole(message: JsonObject, beside: Sequence[str]) -> JsonObject:
+    """A message with all the text that is shown with it among its content."""
+    extra = "\n".join([*unread("message", message), *beside])
     whole: JsonObject = {"role": "assistant", **message}
     if extra:
         said = message.get("content")

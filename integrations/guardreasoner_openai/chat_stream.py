@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from guardreasoner_openai import logprobs
+from guardreasoner_openai.chat_fields import unread
 from guardreasoner_openai.endpoints import JsonObject, Piece, Request, json_object, objects, strings
 from guardreasoner_sdk.conversation import tool_call_text
 from guardreasoner_sdk.errors import UnsupportedContentError
@@ -16,6 +17,8 @@ _HEAD: Final = ("id", "object", "created", "model", "service_tier", "system_fing
 _CALLS: Final = ("tool_calls", "function_call")
 _CUT: Final = ("content", "refusal", "reasoning_content", "reasoning", "thinking")
 """The texts that may be cut where a segment ends."""
+_AFTER: Final = -1
+"""The lane of what comes after the choices."""
 
 
 def choices_asked(request: Request) -> int:
@@ -34,7 +37,7 @@ class ChatReading:
         self._head: JsonObject = {}
         self._usage: object = None
         self._choices: dict[int, _Choice] = {}
-        self._last = 0  # the choice that spoke last
+        self._beside: set[str] = set()  # what chunks said beside their choices; each is judged once
         self._begun: set[int] = set()  # the choices of which something has left
         self._finished: set[int] = set()
 
@@ -43,15 +46,18 @@ class ChatReading:
         self._head = self._head or {name: chunk[name] for name in _HEAD if name in chunk}
         self._usage = chunk.get("usage") or self._usage
         choices = objects(chunk.get("choices"), "choices")
-        if not choices:
-            yield from self._choice(self._last).beside(chunk)
+        beside = [text for text in unread("completion", chunk) if text not in self._beside]
+        self._beside.update(beside)
+        if not choices:  # the usage comes after all choices, and an announcement before the first
+            lane = _AFTER if self._choices else 0
+            yield Piece(events=(chunk,), text="\n".join(beside), lane=lane)
         for n, choice in enumerate(choices):
+            alone = chunk if n == len(choices) - 1 else {**chunk, "usage": None}
             index = choice.get("index")
-            self._last = index if isinstance(index, int) else 0
-            alone = {**chunk, "choices": [choice]}
-            if n < len(choices) - 1:
-                alone.pop("usage", None)
-            yield from self._choice(self._last).take(alone if len(choices) > 1 else chunk, choice)
+            lane = index if isinstance(index, int) else 0
+            reading = self._choices.setdefault(lane, _Choice(lane))
+            yield from reading.take({**alone, "choices": [choice]}, choice, beside)
+            beside = []
 
     def end(self) -> Iterator[Piece]:
         """The tool calls of a stream that broke off."""
@@ -86,9 +92,6 @@ class ChatReading:
         if self._usage is not None:
             yield {**head, "choices": [], "usage": self._usage}
 
-    def _choice(self, index: int) -> "_Choice":
-        return self._choices.setdefault(index, _Choice(index))
-
 
 @dataclass(slots=True)
 class _Choice:
@@ -100,9 +103,16 @@ class _Choice:
     texts: dict[str, str] = field(default_factory=dict)  # what they say beside tool calls, by field
     calls: dict[object, "_Call"] = field(default_factory=dict)
 
-    def take(self, chunk: JsonObject, choice: JsonObject) -> Iterator[Piece]:
+    def take(self, chunk: JsonObject, choice: JsonObject, beside: list[str]) -> Iterator[Piece]:
+        """The pieces that a chunk of this choice completes.
+
+        Args:
+            chunk: with this choice and no other.
+            choice: the choice in it.
+            beside: what the chunk says beside its choices.
+        """
         delta = json_object(choice.get("delta") or {}, "delta")
-        said = _said(delta, choice.get("logprobs"))
+        said = _said(delta, choice, beside)
         if not self.waiting and not any(delta.get(name) for name in _CALLS):
             yield self._piece(chunk, said)
             return
@@ -112,13 +122,6 @@ class _Choice:
         self._gather(delta)
         if choice.get("finish_reason"):
             yield from self.whole()
-
-    def beside(self, chunk: JsonObject) -> Iterator[Piece]:
-        """A chunk without choices, which shows no text."""
-        if self.waiting:
-            self.waiting.append(chunk)
-        else:
-            yield Piece(events=(chunk,), lane=self.index)
 
     def whole(self) -> Iterator[Piece]:
         """All that waited, as it would stand in the whole message."""
@@ -158,8 +161,8 @@ class _Call:
     arguments: str = ""
 
 
-def _said(delta: JsonObject, spelt: object) -> dict[str, str]:
-    """The texts of a delta but its tool calls, by field; and what only its log-probabilities say."""
+def _said(delta: JsonObject, choice: JsonObject, beside: list[str]) -> dict[str, str]:
+    """The texts of a chunk but its tool calls, by field; under no name those in no field of the delta."""
     if delta.get("audio"):
         raise UnsupportedContentError(
             "the model speaks: delta.audio is not text, and this guard reads text only; ask for text alone"
@@ -169,7 +172,8 @@ def _said(delta: JsonObject, spelt: object) -> dict[str, str]:
         for name, value in delta.items()
         if name not in ("role", "audio", *_CALLS)
     }
-    texts["logprobs"] = logprobs.unspoken(spelt, delta)
+    spelt = logprobs.unspoken(choice.get("logprobs"), delta)
+    texts[""] = "\n".join(filter(None, (spelt, *unread("choice", choice), *beside)))
     return {name: text for name, text in texts.items() if text}
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from openai import AsyncOpenAI, OpenAI
 
 from guardreasoner_openai.channel import AsyncChannel, Channel, Guarding
-from guardreasoner_openai.surfaces import RESOURCES, SURFACES, Decision, allowed_names, refusal
+from guardreasoner_openai.surfaces import GROUPS, RESOURCES, SURFACES, Decision, refusal
 from guardreasoner_sdk.errors import ConfigError
 from guardreasoner_sdk.guard import Guard
 
@@ -40,14 +40,35 @@ def wrap(guard: Guard, client: C, *, allow: Iterable[str] = (), overlap: bool | 
     if not isinstance(client, (OpenAI, AsyncOpenAI)):
         raise ConfigError(f"cannot wrap a {type(client).__name__}: give a client, such as openai.OpenAI()")
     guarded: object = object.__new__(_guarded_type(type(client)))
-    object.__setattr__(guarded, "_guarding", Guarding(guard, client, allowed_names(allow), overlap))
+    object.__setattr__(guarded, "_guarding", Guarding(guard, client, _allowed(allow, client), overlap))
     return cast(C, guarded)
+
+
+def _allowed(allow: Iterable[str], client: object) -> frozenset[str]:
+    """The names of the surfaces that are allowed, groups taken apart."""
+    if isinstance(allow, str):
+        raise ConfigError(f"allow={allow!r} is one string: give a tuple of names, such as ({allow!r},)")
+    names = frozenset(name for given in allow for name in GROUPS.get(given, (given,)))
+    for name in sorted(names):
+        if SURFACES.get(name, Decision.REFUSED) is not Decision.REFUSED or not (
+            name in SURFACES or _has(client, name)
+        ):
+            known = sorted(known for known, what in SURFACES.items() if what is Decision.REFUSED)
+            raise ConfigError(
+                f"allow names {name!r}, which is no surface that can be allowed: there are "
+                f"{', '.join(known)}, and the groups {', '.join(GROUPS)}"
+            )
+    return names
 
 
 @cache
 def _guarded_type(kind: type[object]) -> type[object]:
     """The guarded class of a client class."""
     return type(f"Guarded{kind.__name__}", (GuardedClient, kind), {"__module__": __name__})
+
+
+def _has(client: object, name: str) -> bool:
+    return hasattr(type(client), name) or name in vars(client)
 
 
 class GuardedClient:
@@ -64,8 +85,7 @@ class GuardedClient:
             return object.__getattribute__(self, name)
         if decision is Decision.GUARDED:
             return self._resource(name)
-        found = hasattr(type(guarding.client), name) or name in vars(guarding.client)
-        if found and decision is Decision.REFUSED and name not in guarding.allow:
+        if decision is Decision.REFUSED and name not in guarding.allow and _has(guarding.client, name):
             raise refusal(name)
         return getattr(guarding.client, name)
 
