@@ -19,5 +19,7 @@ except ImportError as error:
 
 from guardreasoner_langchain.chat_model import GuardedChatModel
 from guardreasoner_langchain.messages import outcomes_of
+from guardreasoner_langchain.runnable import GuardOutput, GuardRunnable
+from guardreasoner_langchain.wrapping import wrap
 
-__all__ = ["GuardedChatModel", "outcomes_of"]
+__all__ = ["GuardOutput", "GuardRunnable", "GuardedChatModel", "outcomes_of", "wrap"]

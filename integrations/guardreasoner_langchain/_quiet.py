@@ -1,8 +1,8 @@
 """Calls of a model that nobody listens to.
 
-LangChain hands callbacks down through context variables: whatever runs inside a run reports to the handlers of
-that run, its tokens included, as they come. A guarded model is called where there are none; what it said is
-reported by the model that guards it, once it was judged.
+LangChain hands callbacks down through context variables: whatever runs inside a run reports to its handlers,
+token by token. A guarded model is called where there are none; what it says is reported by the model that
+guards it, once it was judged.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,10 @@ from langsmith import tracing_context
 def without_callbacks() -> Iterator[None]:
     """Hide all that LangChain would inherit from the context: the run's config, the registered handlers
     (such as those that count usage, which would count twice) and tracing."""
-    registered: list[ContextVar[Any]] = [hook[0] for hook in _configure_hooks]
+    inherited: list[ContextVar[Any]] = [var_child_runnable_config, tracing_v2_callback_var]
+    inherited += (hook[0] for hook in _configure_hooks)
     with ExitStack() as stack:
-        for variable in (var_child_runnable_config, tracing_v2_callback_var, *registered):
+        for variable in inherited:
             stack.callback(variable.reset, variable.set(None))
         stack.enter_context(tracing_context(enabled=False))
         yield

@@ -1,18 +1,19 @@
 """A model's stream, of which each chunk leaves after a verdict over a prefix that holds it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from guardreasoner_langchain._quiet import without_callbacks
-from guardreasoner_langchain.messages import conversation_of, noted, reply_of, stand_in
+from guardreasoner_langchain.messages import noted, reply_of, stand_in
 from guardreasoner_sdk import Guard
 from guardreasoner_sdk.chunks import pieces_of
-from guardreasoner_sdk.delivery import close_stream, stream_async, stream_sync
+from guardreasoner_sdk.conversation import Conversation
+from guardreasoner_sdk.delivery import aclose_stream, close_stream, stream_async, stream_sync
 from guardreasoner_sdk.errors import UnsupportedContentError
 from guardreasoner_sdk.outcomes import Outcome
 from guardreasoner_sdk.policy import Action, Stage
@@ -35,41 +36,56 @@ class StreamedReply:
 
     Segments of its text are judged as they come. Tool calls, and whatever else is not text, wait for the last
     check, which judges the whole message as that of a plain call is judged.
+
+    Args:
+        guard: who judges.
+        source: what the model was asked.
+        outcomes: how that was judged, if it was.
     """
 
-    def __init__(self, guard: Guard, messages: Sequence[BaseMessage]) -> None:
+    def __init__(self, guard: Guard, source: Conversation, outcomes: Iterable[Outcome] = ()) -> None:
         self._guard = guard
-        self._source = conversation_of(messages)
+        self._source = source
         self._checked = guard.policy.checks(Stage.RESPONSE)
-        self._outcomes: list[Outcome] = []
-        self._said: list[BaseMessage] = []
+        self._outcomes = list(outcomes)
+        self._said: list[BaseMessageChunk] = []
         self._shown = False
 
-    def deliver(
+    def asked_of(
         self, model: Callable[[], Iterator[ChatGenerationChunk]]
     ) -> Generator[ChatGenerationChunk, None, None]:
-        """What may be shown of the stream that `model` opens, and last a chunk with the outcomes.
+        """Judge the request, open the model's stream without callbacks, and give what may be shown of it.
 
         Raises:
             Blocked: the policy blocks the request or the reply.
             InputError: the request or the reply cannot be screened.
         """
-        guarded = self._guard.exchange(
-            lambda: _Begun(model(), self._piece), self._source, replies=lambda _: ()
-        )
+        guarded = self._guard.exchange(lambda: _Begun(model()), self._source, replies=lambda _: ())
         self._allows(*guarded.outcomes)
         if guarded.value is None:
             yield from map(self._leaving, self._stopped())
+            yield from self._last()
         else:
-            pieces = stream_sync(guarded.value, self._judge, gate=self._gate(), blocked=self._stopped)
-            with closing(pieces):
-                yield from map(self._leaving, pieces)
+            yield from self.gated(guarded.value)
+
+    def gated(self, chunks: Iterator[ChatGenerationChunk]) -> Generator[ChatGenerationChunk, None, None]:
+        """What may be shown of a stream, and last a chunk with the outcomes."""
+
+        def pieces() -> Iterator[_Piece]:
+            try:
+                yield from map(self._piece, chunks)
+            finally:
+                close_stream(chunks)
+
+        shown = stream_sync(pieces(), self._judge, gate=self._gate(), blocked=self._stopped)
+        with closing(shown):
+            yield from map(self._leaving, shown)
         yield from self._last()
 
-    async def adeliver(
+    def aasked_of(
         self, model: Callable[[], AsyncIterator[ChatGenerationChunk]]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        """`deliver` without blocking the event loop. The stream is read on while a check is being judged."""
+        """`asked_of` without blocking the event loop."""
         may_begin = asyncio.Event()
 
         async def begin() -> None:
@@ -80,15 +96,35 @@ class StreamedReply:
             guarded = await self._guard.aexchange(begin, self._source, replies=lambda _: ())
             return self._allows(*guarded.outcomes)
 
-        async def items() -> AsyncGenerator[_Piece, None]:
+        async def chunks() -> AsyncIterator[ChatGenerationChunk]:
             await may_begin.wait()
             with without_callbacks():  # the task that reads this has a context of its own
                 async for chunk in model():
-                    yield self._piece(chunk)
+                    yield chunk
 
-        pieces = stream_async(items(), self._ajudge, gate=self._gate(), blocked=self._stopped, before=request)
-        async with aclosing(pieces):
-            async for piece in pieces:
+        return self.agated(chunks(), before=request)
+
+    async def agated(
+        self, chunks: AsyncIterator[ChatGenerationChunk], before: Callable[[], Awaitable[bool]] | None = None
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """`gated` for an async stream, which is read on while a check is being judged.
+
+        Args:
+            chunks: the stream.
+            before: judged first; nothing is shown where it does not allow.
+        """
+
+        async def pieces() -> AsyncIterator[_Piece]:
+            try:
+                async for chunk in chunks:
+                    yield self._piece(chunk)
+            finally:
+                await aclose_stream(chunks)
+
+        gate, stopped = self._gate(), self._stopped
+        shown = stream_async(pieces(), self._ajudge, gate=gate, blocked=stopped, before=before)
+        async with aclosing(shown):
+            async for piece in shown:
                 yield self._leaving(piece)
         for chunk in self._last():
             yield chunk
@@ -113,8 +149,8 @@ class StreamedReply:
     def _reply(self, check: Check) -> object:
         return reply_of(self._whole()) if check.final else check.text
 
-    def _whole(self) -> BaseMessage:
-        plain = {"response_metadata": {}, "usage_metadata": None, "id": None}
+    def _whole(self) -> BaseMessageChunk:
+        plain: dict[str, object] = {"response_metadata": {}, "usage_metadata": None, "id": None}
         first, *others = (message.model_copy(update=plain) for message in self._said)
         return first + others if others else first
 
@@ -158,24 +194,20 @@ class StreamedReply:
         return [ChatGenerationChunk(message=noted(last, self._outcomes))]
 
 
-class _Begun(Iterator[_Piece]):
+class _Begun(Iterator[ChatGenerationChunk]):
     """A stream whose first chunk is there, so that the model is at work. No step of it has callbacks."""
 
-    def __init__(
-        self, chunks: Iterator[ChatGenerationChunk], piece_of: Callable[[ChatGenerationChunk], _Piece]
-    ) -> None:
+    def __init__(self, chunks: Iterator[ChatGenerationChunk]) -> None:
         self._chunks = chunks
-        self._piece_of = piece_of
         with without_callbacks():
             self._first = next(chunks, None)
 
-    def __next__(self) -> _Piece:
+    def __next__(self) -> ChatGenerationChunk:
         first, self._first = self._first, None
         if first is not None:
-            return self._piece_of(first)
+            return first
         with without_callbacks():
-            chunk = next(self._chunks)
-        return self._piece_of(chunk)
+            return next(self._chunks)
 
     def close(self) -> None:
         with without_callbacks():

@@ -8,9 +8,10 @@ from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import _ChatModelBinding
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableWithFallbacks
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -23,7 +24,7 @@ from guardreasoner_sdk.errors import UnguardedSurface
 from guardreasoner_sdk.outcomes import Guarded
 from guardreasoner_sdk.policy import Stage
 
-R = TypeVar("R", bound=Runnable[LanguageModelInput, object])
+R = TypeVar("R")
 
 _TAKEN_OVER = ("callbacks", "tags", "verbose", "disable_streaming", "output_version", "profile")
 """Settings of the model that act where the callbacks are."""
@@ -120,7 +121,7 @@ class GuardedChatModel(BaseChatModel):
                 self.inner.rate_limiter.acquire(blocking=True)
             yield from self.inner._stream(messages, stop=stop, run_manager=None, **kwargs)
 
-        with closing(StreamedReply(self.guard, messages).deliver(model)) as chunks:
+        with closing(self._reply(messages).asked_of(model)) as chunks:
             for chunk in chunks:
                 if run_manager is not None:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -139,13 +140,20 @@ class GuardedChatModel(BaseChatModel):
             async for chunk in self.inner._astream(messages, stop=stop, run_manager=None, **kwargs):
                 yield chunk
 
-        async with aclosing(StreamedReply(self.guard, messages).adeliver(model)) as chunks:
+        async with aclosing(self._reply(messages).aasked_of(model)) as chunks:
             async for chunk in chunks:
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
+    def _reply(self, messages: Sequence[BaseMessage]) -> StreamedReply:
+        return StreamedReply(self.guard, conversation_of(messages))
+
     # -- other forms of this model
+
+    def bind(self, **kwargs: object) -> "GuardedBinding":
+        """The model with arguments for each of its calls."""
+        return GuardedBinding(bound=self, kwargs=kwargs, config={})
 
     def bind_tools(
         self,
@@ -159,9 +167,8 @@ class GuardedChatModel(BaseChatModel):
         Raises:
             NotImplementedError: it takes no tools.
         """
-        if tool_choice is not None:
-            kwargs["tool_choice"] = tool_choice
-        return self._guarded(self.inner.bind_tools(tools, **kwargs))
+        bound = self._guarded(self.inner.bind_tools(tools, tool_choice=tool_choice, **kwargs))
+        return GuardedBinding(**dict(bound)) if isinstance(bound, RunnableBinding) else bound
 
     def with_structured_output(
         self, schema: dict[str, object] | type, *, include_raw: bool = False, **kwargs: object
@@ -172,6 +179,31 @@ class GuardedChatModel(BaseChatModel):
             NotImplementedError: it has no structured output.
         """
         return self._guarded(self.inner.with_structured_output(schema, include_raw=include_raw, **kwargs))
+
+    def with_fallbacks(
+        self,
+        fallbacks: Sequence[Runnable[LanguageModelInput, AIMessage]],
+        *,
+        exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
+        exception_key: str | None = None,
+    ) -> RunnableWithFallbacks[LanguageModelInput, AIMessage]:
+        """The model with others that are asked where it fails; they are guarded by the same guard.
+
+        `Blocked` is an exception, too: by default the fallbacks are asked after it, and what they are asked
+        and answer is judged. Name the errors in `exceptions_to_handle` where a block is to be final.
+
+        That is so for the model, and for what `bind` and `bind_tools` make of it. The fallbacks of a chain in
+        which it stands are LangChain's own business and are not guarded: guard them by themselves, or leave
+        `Blocked` out of what they handle.
+
+        Raises:
+            UnguardedSurface: a fallback in which no chat model was found.
+        """
+        return super().with_fallbacks(
+            [guarded_parts(self.guard, fallback) for fallback in fallbacks],
+            exceptions_to_handle=exceptions_to_handle,
+            exception_key=exception_key,
+        )
 
     def _guarded(self, runnable: R) -> R:
         """What the model made of itself, with this one in its place."""
@@ -257,10 +289,63 @@ class GuardedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: object,
     ) -> bool:
-        streams = self.inner._should_stream(async_api=async_api, **{**kwargs, "stream": True})
+        # This class can stream if the model can, whichever way LangChain would have it.
+        streams = self.inner._should_stream(
+            async_api=async_api, run_manager=None, **{**kwargs, "stream": kwargs.get("stream", True)}
+        )
         return streams and super()._should_use_protocol_streaming(
             async_api=async_api, run_manager=run_manager, **kwargs
         )
+
+
+class GuardedBinding(_ChatModelBinding):  # type: ignore[no-redef]  # a plugin makes a field `kwargs` one of **kwargs
+    """A guarded model with arguments for each of its calls. Its fallbacks are guarded, too."""
+
+    def with_fallbacks(
+        self,
+        fallbacks: Sequence[Runnable[LanguageModelInput, AIMessage]],
+        *,
+        exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
+        exception_key: str | None = None,
+    ) -> RunnableWithFallbacks[LanguageModelInput, AIMessage]:
+        """See `GuardedChatModel.with_fallbacks`."""
+        assert isinstance(self.bound, GuardedChatModel)
+        return super().with_fallbacks(
+            [guarded_parts(self.bound.guard, fallback) for fallback in fallbacks],
+            exceptions_to_handle=exceptions_to_handle,
+            exception_key=exception_key,
+        )
+
+
+def guarded_parts(guard: Guard, runnable: R) -> R:
+    """A runnable with every chat model in it guarded; one that is guarded already stays as it is.
+
+    Raises:
+        UnguardedSurface: there is none, or there is a model that is no chat model.
+    """
+    found: list[GuardedChatModel] = []
+
+    def guarded(model: object) -> GuardedChatModel:
+        if not isinstance(model, BaseChatModel):
+            raise UnguardedSurface(
+                f"{type(model).__name__} is not a chat model, and what it says would not be judged: use the "
+                "chat model of the same provider",
+                surface=type(model).__name__,
+            )
+        found.append(
+            model if isinstance(model, GuardedChatModel) else GuardedChatModel(guard=guard, inner=model)
+        )
+        return found[-1]
+
+    rewired = with_models(runnable, guarded)
+    if not found:
+        raise UnguardedSurface(
+            f"no chat model was found in this {type(runnable).__name__}, so nothing it says would be judged: "
+            "guard the model where it is made, with guard.wrap(model); put steps that are functions between "
+            "GuardRunnable(guard) and GuardRunnable(guard).output()",
+            surface=type(runnable).__name__,
+        )
+    return rewired
 
 
 def _replies(result: ChatResult) -> list[dict[str, object]]:

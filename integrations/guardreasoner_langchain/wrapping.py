@@ -1,0 +1,43 @@
+"""What `Guard.wrap` does to LangChain's objects."""
+
+from typing import TypeVar, cast, overload
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+
+from guardreasoner_langchain.chat_model import GuardedChatModel, guarded_parts
+from guardreasoner_sdk import Guard
+from guardreasoner_sdk.errors import UnguardedSurface
+
+X = TypeVar("X")
+
+
+@overload
+def wrap(guard: Guard, client: BaseChatModel) -> GuardedChatModel: ...
+
+
+@overload
+def wrap(guard: Guard, client: X) -> X: ...
+
+
+def wrap(guard: Guard, client: object) -> object:
+    """Guard a chat model, or every chat model that LangChain's own compositions hold: ``prompt | model``,
+    ``model.bind_tools([...])``, ``model.with_fallbacks([...])``.
+
+    Models that are called inside functions cannot be found: guard those where they are made. Of a graph guard
+    the models that its nodes use, and of an agent the model it is made with.
+
+    Args:
+        guard: who judges.
+        client: a chat model, or a runnable that holds some.
+
+    Raises:
+        UnguardedSurface: nothing in it can be guarded.
+    """
+    if not isinstance(client, Runnable):
+        raise UnguardedSurface(
+            f"{type(client).__name__} is no chat model: guard.wrap takes LangChain's chat models, and "
+            "runnables that hold some",
+            surface=type(client).__name__,
+        )
+    return cast(object, guarded_parts(guard, client))
