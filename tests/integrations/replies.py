@@ -55,6 +55,8 @@ class Reply:
         gate_after: see `gate`.
         cut_after: break the connection after so many events (0: instead of any answer).
         status: an HTTP status other than 200 answers with an error instead.
+        raw: sent as it is, for what no model of OpenAI's says: a body of JSON, or the events of a stream,
+            each as JSON or as the bytes of its data.
     """
 
     text: str | None = "All is well."
@@ -72,6 +74,7 @@ class Reply:
     gate_after: int = 0
     cut_after: int | None = None
     status: int = 200
+    raw: "Json | Sequence[Json | bytes]" = None
 
     @classmethod
     def of_json(cls, value: Json) -> Self:
@@ -95,6 +98,21 @@ class Reply:
 
 Event: TypeAlias = bytes
 """One server-sent event, whole."""
+
+
+def raw_events(events: "Sequence[Json | bytes]") -> Iterator[Event]:
+    """Events as they are given, and the end of the stream."""
+    for event in events:
+        yield b"data: " + (event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+def stored_messages(body: Mapping[str, object]) -> Json:
+    """What a stored chat completion was asked, as the API lists it."""
+    messages = body["messages"]
+    assert isinstance(messages, list)
+    data: list[Json] = [{"id": f"msg_{number}"} | message for number, message in enumerate(messages)]
+    return {"object": "list", "data": data, "has_more": False}
 
 
 def error(status: int) -> Json:
@@ -122,7 +140,7 @@ def completion(reply: Reply) -> Json:
     return _envelope("text_completion", {}) | {"choices": [choice], "usage": _USAGE}
 
 
-def chat(reply: Reply, body: Mapping[str, object]) -> Json:
+def chat(reply: Reply, body: Mapping[str, object]) -> Object:
     """A chat completion."""
     choices: list[Json] = []
     for index, each in enumerate(_choices(reply, body)):

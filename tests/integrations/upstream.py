@@ -8,8 +8,9 @@
         upstream.answer(lambda call: Reply(call.last))   # or a function of the request
         client = OpenAI(base_url=upstream.url, api_key="k", max_retries=0)
 
-Routes: ``/v1/chat/completions`` and ``/v1/responses`` (plain and ``stream``), ``/v1/responses/{id}`` and its
-``/input_items`` (unless ``store`` was false), ``/v1/models``, ``/v1/embeddings``, ``/v1/completions`` (plain
+Routes: ``/v1/chat/completions`` and ``/v1/responses`` (plain and ``stream``), ``/v1/chat/completions/{id}``
+and its ``/messages`` (where ``store`` was true), ``/v1/responses/{id}`` and its ``/input_items`` (unless
+``store`` was false), ``/v1/models``, ``/v1/embeddings``, ``/v1/completions`` (plain
 only). `Reply` tells what is said (text, tool calls, refusal, reasoning, several choices, log-probabilities)
 and how it comes (a slow first byte, slow events, a gate that the test opens, a broken connection, a status).
 
@@ -32,7 +33,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -128,6 +129,7 @@ class Upstream:
         self._changed = threading.Condition()
         self._calls: list[Call] = []
         self._stored: dict[str, tuple[dict[str, Json], Mapping[str, object]]] = {}
+        self._completions: dict[str, tuple[dict[str, Json], Mapping[str, object]]] = {}
         self._threads: list[threading.Thread] = []
         self._connections: set[socket.socket] = set()
         port: int = self._listener.getsockname()[1]
@@ -227,11 +229,25 @@ class Upstream:
         if reply.status != 200:
             line.send_json(reply.status, replies.error(reply.status))
             return
-        match call.method, call.path.split("?")[0].removeprefix("/v1").split("/")[1:]:
+        if reply.raw is not None:
+            if isinstance(reply.raw, Sequence) and not isinstance(reply.raw, str):
+                line.send_events(reply, replies.raw_events(reply.raw))
+            else:
+                line.send_json(200, reply.raw)
+            return
+        path = call.path.split("?")[0].removeprefix("/v1").split("/")[1:]
+        match call.method, path[2:] if path[0] == "deployments" else path:  # as Azure puts the model
             case "POST", ["chat", "completions"] if call.body.get("stream"):
                 line.send_events(reply, replies.chat_events(reply, call.body))
             case "POST", ["chat", "completions"]:
-                line.send_json(200, replies.chat(reply, call.body))
+                completion = replies.chat(reply, call.body)
+                if call.body.get("store"):
+                    self._completions[str(completion["id"])] = completion, call.body
+                line.send_json(200, completion)
+            case "GET", ["chat", "completions", id_] if id_ in self._completions:
+                line.send_json(200, self._completions[id_][0])
+            case "GET", ["chat", "completions", id_, "messages"] if id_ in self._completions:
+                line.send_json(200, replies.stored_messages(self._completions[id_][1]))
             case "POST", ["responses"]:
                 id_ = f"resp_{len(self._stored) + 1}"
                 self._stored[id_] = (replies.response(reply, call.body, id=id_), call.body)
