@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +33,10 @@ def environment(upstream: Upstream, settings: Mapping[str, str]) -> dict[str, st
     }
 
 
-def run(name: str, upstream: Upstream, *typed: str, **settings: str) -> str:
+def run(name: str, upstream: Upstream, *typed: str, arguments: Sequence[str] = (), **settings: str) -> str:
     """What an example prints, given what is typed."""
     done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{name}.py")],
+        [sys.executable, str(FOLDER / f"{name}.py"), *arguments],
         input="".join(f"{line}\n" for line in typed),
         capture_output=True,
         text=True,
@@ -155,6 +155,28 @@ def test_the_web_chatbot_sends_nothing_of_an_answer_that_is_blocked(upstream: Up
     with serving("fastapi_streaming_chatbot", upstream, GUARDREASONER_REFUSAL="block") as url:
         answer = httpx.get(f"{url}/chat", params={"prompt": "How do I keep bread fresh?"})
     assert (answer.status_code, answer.text) == (200, MESSAGE)
+
+
+def test_the_chain_answers_from_what_it_found(upstream: Upstream) -> None:
+    upstream.reply(Reply("In paper."))
+    printed = run("langchain_rag_chain", upstream, arguments=["How do I keep cheese?"])
+    system, user = messages_of(upstream, 1)
+    assert printed == "In paper.\n"
+    assert system["content"].count("keep") == 1
+    assert "Cheese" in system["content"]
+    assert user == {"role": "user", "content": "How do I keep cheese?"}
+
+
+def test_the_chain_guards_the_question_and_the_answer(
+    upstream: Upstream, questions: tuple[str, str, str]
+) -> None:
+    _, stopped, thresholds = questions
+    upstream.reply(Reply(REFUSAL))
+    by_question = run(
+        "langchain_rag_chain", upstream, arguments=[stopped], GUARDREASONER_THRESHOLDS=thresholds
+    )
+    by_answer = run("langchain_rag_chain", upstream, GUARDREASONER_REFUSAL="block")
+    assert (by_question, by_answer) == (f"{MESSAGE}\n", f"{MESSAGE}\n")
 
 
 def messages_of(upstream: Upstream, number: int) -> list[dict[str, str]]:
