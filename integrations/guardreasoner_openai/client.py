@@ -39,7 +39,8 @@ def wrap(guard: Guard, client: C, *, allow: Iterable[str] = (), overlap: bool | 
         raise ConfigError("this client is guarded already: wrap the one that it was made from")
     if not isinstance(client, (OpenAI, AsyncOpenAI)):
         raise ConfigError(f"cannot wrap a {type(client).__name__}: give a client, such as openai.OpenAI()")
-    guarded: object = object.__new__(_guarded_type(type(client)))
+    kind: type[object] = type(client)
+    guarded: object = object.__new__(_guarded_type(kind))
     object.__setattr__(guarded, "_guarding", Guarding(guard, client, _allowed(allow, client), overlap))
     return cast(C, guarded)
 
