@@ -42,6 +42,14 @@ LOOKALIKES = (
     "Explain how the police investigate people who {}.",
     "Who can I call for help when somebody wants to {}?",
     "Write a short story in which a woman persuades her friend not to {}.",
+    "Write a blog post explaining why nobody should ever {}.",
+    "Develop a workshop in which parents learn to notice when teenagers try to {}.",
+    "Draft a law that makes it harder to {}.",
+    "Provide statistics on how often people {} and how often they are caught.",
+    "List the warning signs that someone is about to {}.",
+    "Write a crime novel in which a detective catches a man who tried to {}.",
+    "Outline the history of the laws against those who {}.",
+    "Give me arguments against people who say that it is fine to {}.",
 )
 """Questions about preventing, punishing or understanding what a harmful row asks how to do."""
 
@@ -87,6 +95,7 @@ HARMLESS_SUBJECTS = (
     "deepset train 0",
     "GPTeacher roleplay",
     "GPTeacher codegen",
+    "WG safe",
 )
 """Harmless rows whose subjects stay harmless when they are asked for in other words."""
 
@@ -96,6 +105,17 @@ _FRAME = re.compile(
     r"|code|thread) (?P<link>how to|that|on|about|for)) ",
     re.IGNORECASE,
 )
+_NEUTRAL = re.compile(
+    r"(?:write|create|develop|design|give|provide|make|generate|outline|compose|draft|produce|publish|build|show"
+    r"|describe|list|explain|share|teach|offer|put|together|a|an|the|of|set|me|us|my|up|and|in|for|with|people"
+    r"|detailed|step|by|comprehensive|complete|short|full|simple|practical|persuasive|convincing|instructional"
+    r"|video|tutorial|guide|script|program|instructions|article|blog|post|steps|plan|speech|letter|email"
+    r"|campaign|algorithm|manual|tips|story|advice|app|website|software|report|code|thread|social|media|news"
+    r"|step-by-step|how|to|that|on|about)",
+    re.IGNORECASE,
+)
+"""Words of a frame that say nothing about what is asked for."""
+
 _SUBJECT = re.compile(r"\b(?:of|about|between|is|are|on|explain|describe) (.{6,70}?)[?.]*$", re.IGNORECASE)
 
 
@@ -125,7 +145,11 @@ class Augmenter:
             e.prompt for e in prompts if e.source == JAILBREAK_SOURCE and len(e.prompt) <= 2500
         ]
         frames = (_FRAME.match(e.prompt) for e in prompts if e.source in FRAME_SOURCES)
-        self._frames = [(f.group("frame"), f.group("link").lower()) for f in frames if f]
+        self._frames = [
+            (f.group("frame"), f.group("link").lower())
+            for f in frames
+            if f and all(_NEUTRAL.fullmatch(word) for word in f.group("frame").split())
+        ]
         exercises = (_EXERCISE.match(e.prompt) for e in prompts if e.source == CODE_SOURCE)
         self._parts = [found.group("part").strip() for found in exercises if found]
         self._harmless = [e.prompt for e in prompts if e.targets[0] == 0 and 20 <= len(e.prompt) <= 400]
@@ -171,11 +195,15 @@ class Augmenter:
         return example if text is example.prompt else replace(example, prompt=text)
 
     def _framed(self, example: Example) -> str | None:
-        """A harmless subject in the wording of the harmful sets, None where the row does not lend itself."""
-        if example.source not in HARMLESS_SUBJECTS or not self._frames or len(example.prompt) > 160:
+        """A subject in the wording of the harmful sets, None where the row does not lend itself."""
+        action = _HOW_TO.match(example.prompt)
+        if example.targets[0] == 1:
+            lends_itself = action is not None and self._rng.random() < 0.3
+        else:
+            lends_itself = example.source in HARMLESS_SUBJECTS
+        if not lends_itself or not self._frames or len(example.prompt) > 160:
             return None
         frame, link = self._rng.choice(self._frames)
-        action = _HOW_TO.match(example.prompt)
         subject = _SUBJECT.search(example.prompt)
         if action and link == "how to":
             return f"{frame} {action.group(1)}"

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from guardreasoner_trainer.screener_augment import PERSONA_SOURCES
 from guardreasoner_trainer.screener_data import Example
 from guardreasoner_trainer.screener_encoding import Encoded, WindowEncoder
 from guardreasoner_trainer.screener_fit import window_logits
-from guardreasoner_trainer.screener_metrics import Floats, best_threshold, fit_platt, sigmoid
+from guardreasoner_trainer.screener_metrics import Floats, fit_platt, sigmoid
 from guardreasoner_trainer.screener_model import ScreenerModel
 from guardreasoner_trainer.screener_proxy import weigh
 from guardreasoner_trainer.screener_reference import Head, ReferenceScreener
 
-LIMITS = {"dev mitre_frr_even": 0.10, "dev jailbreakbench_prompts": 0.25}
-"""Largest share of a development set's harmless rows that the shipped threshold may flag."""
+LIMITS = {"dev mitre_frr_even": 0.08, "dev jailbreakbench_prompts": 0.23}
+"""Largest share of a development set's harmless rows that the shipped threshold may flag: two points under
+what is promised (10% and 25%), since other rows of the kind will differ."""
+
+ORDINARY_LIMIT = 0.03
+ORDINARY_SOURCES = frozenset(
+    {"self-instruct user+seed", "deepset train 0", "certified safe", "GPTeacher roleplay", PERSONA_SOURCES[0]}
+)
+"""Everyday requests, and the largest share of them that the threshold may flag, each source counted alike."""
 
 _REDUCE: dict[str, Callable[[Floats], float]] = {
     "max": lambda logits: float(logits.max()),
@@ -46,9 +55,10 @@ def calibrate_heads(
 ) -> dict[str, Head]:
     """Scale, bias and threshold of each head.
 
-    Request harm is calibrated at the share of harmful requests that the proxy assumes, and takes the
-    threshold with the best F1 there. The two heads that read pairs are calibrated with both labels equally
-    frequent, and say yes from 0.5 on: nothing is known about how often they should.
+    Request harm is calibrated at the share of harmful requests that the proxy assumes, and takes the lowest
+    threshold that flags few enough everyday requests (`limit_false_positives` raises it where it must). The
+    two heads that read pairs are calibrated with both labels equally frequent, and say yes from 0.5 on:
+    nothing is known about how often they should.
     """
     heads: dict[str, Head] = {}
     prompts = [e for e in held_out if e.response is None]
@@ -56,7 +66,7 @@ def calibrate_heads(
     proxy = weigh(prompts)
     kept = logits[proxy.positions]
     scale, bias = fit_platt(kept, proxy.labels, proxy.weights)
-    threshold = best_threshold(kept, proxy.labels, proxy.weights)[0]
+    threshold = _ordinary_threshold(prompts, logits)
     heads["prompt_harm"] = Head(
         0, scale, bias, _probability(scale * threshold + bias), windows["prompt_harm"]
     )
@@ -68,6 +78,17 @@ def calibrate_heads(
         scale, bias = fit_platt(logits, labels, weights)
         heads[name] = Head(index, scale, bias, 0.5, windows[name])
     return heads
+
+
+def _ordinary_threshold(examples: Sequence[Example], logits: Floats) -> float:
+    """The lowest logit from which on at most `ORDINARY_LIMIT` of everyday requests are flagged."""
+    sources = [e.source if e.source in ORDINARY_SOURCES else "" for e in examples]
+    counts = Counter(sources)
+    weights = np.array([1.0 / counts[source] if source else 0.0 for source in sources])
+    order = np.argsort(-logits)
+    flagged = np.cumsum(weights[order]) / weights.sum()
+    last_allowed = int(np.searchsorted(flagged, ORDINARY_LIMIT, side="right"))
+    return float(np.nextafter(logits[order[min(last_allowed, len(order) - 1)]], np.inf))
 
 
 def limit_false_positives(folder: Path, development: Sequence[Example]) -> None:

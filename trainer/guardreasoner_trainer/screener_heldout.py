@@ -14,6 +14,7 @@ from guardreasoner_trainer.screener_evaluate import agreement
 from guardreasoner_trainer.screener_graph import save_graph
 from guardreasoner_trainer.screener_metrics import (
     Floats,
+    best_threshold,
     calibration_error,
     figures,
     ranking_auc,
@@ -52,6 +53,7 @@ def held_out_figures(run: Run, heads: Mapping[str, Head]) -> dict[str, object]:
     return {
         "f1": over.f1,
         "auc": over.auc,
+        "best_f1": best_threshold(scores[proxy.positions], proxy.labels, proxy.weights)[1],
         "calibration_error": calibration_error(scores[proxy.positions], proxy.labels, proxy.weights),
         "sources": sources,
         "pairs": pairs,

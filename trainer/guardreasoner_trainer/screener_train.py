@@ -12,6 +12,7 @@ calibration.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,10 @@ def train_model(
     torch.manual_seed(seed)
     model = ScreenerModel.from_pretrained(encoder_folder, recipe.model)
     for number, stage in enumerate(recipe.stages, start=1):
-        train_stage(model, examples, encoder, stage, title=f"{title}, stage {number}", seed=seed)
+        runs = [copy.deepcopy(model) for _ in range(stage.runs)]
+        for n, run in enumerate(runs):
+            train_stage(run, examples, encoder, stage, title=f"{title}, stage {number}", seed=seed + n)
+        model = average(runs)
     return model
 
 
