@@ -71,7 +71,7 @@ def replaced_response(request: Request, answer: JsonObject | None, message: str)
         "status": "incomplete",
         "incomplete_details": {"reason": "content_filter"},
         "error": None,
-        "output": [_message_item(message, "completed", _text_part(message))],
+        "output": [_message_item(message)],
     }
 
 
@@ -87,23 +87,28 @@ def replacing_events(whole: JsonObject, message: str, *, index: int, begun: bool
     if not begun:
         begin = whole | {"status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
         yield {"type": "response.created", "response": begin}
+    done = _message_item(message)
+    started = done | {"status": "in_progress", "content": []}
     item = {"output_index": index}
-    started = _message_item(message, "in_progress")
-    part = item | {"item_id": started["id"], "content_index": 0}
+    part = item | {"item_id": done["id"], "content_index": 0}
     yield {"type": "response.output_item.added", **item, "item": started}
     yield {"type": "response.content_part.added", **part, "part": _text_part("")}
     yield {"type": "response.output_text.delta", **part, "delta": message, "logprobs": []}
     yield {"type": "response.output_text.done", **part, "text": message, "logprobs": []}
     yield {"type": "response.content_part.done", **part, "part": _text_part(message)}
-    done = _message_item(message, "completed", _text_part(message))
     yield {"type": "response.output_item.done", **item, "item": done}
-    yield {"type": "response.incomplete", "response": whole}
+    yield {"type": "response.incomplete", "response": whole | {"output": [done]}}
 
 
-def _message_item(message: str, status: str, *content: JsonObject) -> JsonObject:
-    """An item of the output; the same message has the same id."""
-    name = f"msg_{uuid.uuid5(uuid.NAMESPACE_OID, message).hex}"
-    return {"type": "message", "id": name, "role": "assistant", "status": status, "content": list(content)}
+def _message_item(message: str) -> JsonObject:
+    return {
+        "type": "message",
+        "id": f"msg_{uuid.uuid4().hex}",
+        "role": "assistant",
+        "status": "completed",
+        "phase": "commentary",  # no final answer, so that the library does not look for JSON in it
+        "content": [_text_part(message)],
+    }
 
 
 def _text_part(text: str) -> JsonObject:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from guardreasoner_openai.responses_items import content_parts, fields_of, item_parts
+from guardreasoner_openai.responses_items import ITEM_KINDS, content_parts, fields_of, item_parts
 from guardreasoner_sdk.conversation import Conversation, Message, Part, PartKind, Role, checked_text
 from guardreasoner_sdk.errors import UnsupportedContentError
 
@@ -101,7 +101,7 @@ def _message(item: object, path: str) -> Message:
                 f"{path} has the role {fields.get('role')!r}; known roles are {', '.join(map(str, _ROLES))}"
             )
         return Message(role, parts)
-    if type_ == "mcp_approval_response":
-        return Message(Role.USER, parts)
+    if type_ == "mcp_approval_response" or type_ not in ITEM_KINDS:
+        return Message(Role.USER, parts)  # of unknown type: nobody's words go unjudged
     results = any(part.kind is PartKind.TOOL_RESULT for part in parts)
     return Message(Role.TOOL if results else Role.ASSISTANT, parts)
