@@ -13,6 +13,7 @@ import pytest
 from guardreasoner_sdk import Guard, Reasoner
 from guardreasoner_sdk.formats.guardreasoner import render
 from guardreasoner_sdk.testing import Recording, ReplayServer
+from tests.integrations.upstream import Reply, Upstream
 from tests.sdk.guards import answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,19 @@ def namespace() -> dict[str, object]:
     return {"__name__": "snippet", **locals()}
 
 
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The model of the snippets that have a client."""
+    with Upstream() as upstream:
+        upstream.reply(Reply(REPLY))
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+        yield
+
+
 @pytest.mark.parametrize("n", range(len(blocks(README, "python"))))
+@pytest.mark.usefixtures("provider")
 def test_a_snippet_of_the_readme_runs_by_itself(
     n: int,
     server: ReplayServer,
