@@ -43,13 +43,10 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "response.content_part.done": ("part", ".content[{content_index}]"),
     "response.reasoning_summary_part.added": ("part", ".summary[{summary_index}]"),
     "response.reasoning_summary_part.done": ("part", ".summary[{summary_index}]"),
-    "response.output_text.annotation.added": (
-        "annotation",
-        ".content[{content_index}].annotations[{annotation_index}]",
-    ),
 }
 """Events that tell of a part of an item, and where it stands."""
 
+_ANNOTATION: Final = "response.output_text.annotation.added"
 _BEGIN: Final = frozenset({"response.created", "response.queued", "response.in_progress"})
 _END: Final = frozenset({"response.completed", "response.failed", "response.incomplete"})
 _STATES: Final = frozenset(
@@ -160,13 +157,22 @@ def _told(type_: str, fields: Mapping[str, object]) -> Iterator[tuple[Part, bool
         for name in ("delta", *_WHOLE):
             if name in fields:
                 text = checked_text(fields[name], path)
+                if name != "delta" and isinstance(fields.get("name"), str):
+                    text = (
+                        f"{fields['name']}({text}"  # as far as it goes, what `item_parts` gives of the call
+                    )
                 yield Part(path, PartKind.TEXT, text), name == "delta"
-        known = frozenset(("delta", *_WHOLE))
+        known = frozenset(("delta", *_WHOLE, "name"))
     elif type_ in _PARTS:
         name, where = _PARTS[type_]
         known = frozenset({name})
         path = item + where.format_map(_Indices(fields))
         yield from _all(content_parts(fields.get(name), path))
+    elif type_ == _ANNOTATION:
+        known = frozenset({"annotation"})
+        path = item + ".content[{content_index}].annotations[{annotation_index}]".format_map(_Indices(fields))
+        if fields.get("annotation") is not None:
+            yield from _all(member_parts(fields_of(fields["annotation"], path), path))
     elif type_ in ("response.output_item.added", "response.output_item.done"):
         known = frozenset({"item"})
         if fields.get("item") is not None:  # some servers announce an item before they have one
@@ -195,8 +201,9 @@ def _is_held(type_: str, fields: Mapping[str, object]) -> bool:
         item = fields.get("item")
         kind = None if item is None else fields_of(item, "item").get("type")
         return item is not None and (kind not in ITEM_KINDS or _is_to_be_run(str(kind)))
-    known = stem in _DELTAS or type_ in _PARTS or type_ in _BEGIN or type_ in _STATES or type_ in _OPAQUE
-    return not known or stem in _TO_BE_RUN
+    if stem in _DELTAS:
+        return stem in _TO_BE_RUN
+    return type_ != _ANNOTATION and not any(type_ in known for known in (_PARTS, _BEGIN, _STATES, _OPAQUE))
 
 
 def _is_to_be_run(kind: str) -> bool:
