@@ -33,6 +33,8 @@ from tests.sdk import guards
 PROMPT: Final = "How is bread kept?"
 MESSAGE: Final = "Let us talk about something else."
 REPLACING: Final = Policy(harmful_request="replace", harmful_response="replace", violation_message=MESSAGE)
+_LONGEST: Final = 24
+"""More characters than the longest two words of a reply have."""
 HANGS_FOR: Final = 0.2
 """Seconds that a guard which hangs has; it is known to block because it did not answer, not how fast."""
 
@@ -44,7 +46,7 @@ def words(first: int, last: int) -> str:
 
 SHORT: Final = words(0, 10)
 LONG: Final = words(0, 450)
-LATE: Final = f"{words(0, 400)}HARM {words(400, 1200)}"
+LATE: Final = f"{words(0, 400)}HARM {words(400, 700)}"
 assert LATE.index("HARM") > 3000
 
 
@@ -103,9 +105,12 @@ def _call(city: str) -> ToolCall:
 
 
 _NEVER: Final = threading.Event()
+# The end of the stream never comes: whoever waits for it hangs.
+_LATE_REPLY: Final = Reply(LATE, chunk=16, gate=_NEVER, gate_after=345)
+assert _LATE_REPLY.gate_after * _LATE_REPLY.chunk < len(LATE)
 
 SCENARIOS: Final[Sequence[Scenario]] = (
-    Scenario("benign", End.ALLOWED, reply=Reply(LONG)),
+    Scenario("benign", End.ALLOWED, reply=Reply(LONG, chunk=16)),
     Scenario("benign choices", End.ALLOWED, reply=Reply(SHORT, others=[Reply(words(10, 30))])),
     Scenario("benign tool call", End.ALLOWED, reply=Reply(SHORT, tool_calls=[_call("Oslo7")])),
     Scenario("harmful prompt", End.BLOCKED, Stage.REQUEST, prompt="HARM"),
@@ -132,13 +137,12 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     Scenario(
         "harmful tool argument", End.BLOCKED, Stage.RESPONSE, reply=Reply(SHORT, tool_calls=[_call("HARM")])
     ),
-    # The end of the stream never comes: whoever waits for it hangs.
-    Scenario("late harm", End.BLOCKED, Stage.RESPONSE, reply=Reply(LATE, gate=_NEVER, gate_after=1200)),
+    Scenario("late harm", End.BLOCKED, Stage.RESPONSE, reply=_LATE_REPLY),
     Scenario(
         "replaced late harm",
         End.REPLACED,
         Stage.RESPONSE,
-        reply=Reply(LATE, gate=_NEVER, gate_after=1200),
+        reply=_LATE_REPLY,
         policy=REPLACING,
     ),
     Scenario("guard down", End.UNJUDGED, Stage.REQUEST, judge=Judge.DOWN),
@@ -146,7 +150,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     Scenario("guard slow", End.ALLOWED, judge=Judge.SLOW),
     Scenario("guard hangs", End.UNJUDGED, Stage.REQUEST, judge=Judge.HANGING),
     Scenario("upstream down", End.FAILED, reply=None),
-    Scenario("upstream breaks off", End.FAILED, reply=Reply(LONG, cut_after=200)),
+    Scenario("upstream breaks off", End.FAILED, reply=Reply(LONG, chunk=16, cut_after=200)),
 )
 
 
@@ -189,6 +193,8 @@ class World:
         """How often a model that is a Python function was called."""
         self.broken_off = False
         """Whether that model was cancelled, or its stream closed before its end."""
+        self.ran: list[str] = []
+        """The cities for which a tool ran."""
         self._down = scenario.reply is None
         self._said: dict[int, str] = {}
         self._called: dict[int, str] = {}
@@ -228,29 +234,38 @@ class World:
     def pieces(self) -> "Iterator[str | Chunk]":
         """A reply as a stream: text, or chunks where there is more than text."""
         self._begin()
-        whole = False
-        try:
-            for number, piece in enumerate(self._pieces()):
-                if number == self.reply.cut_after:
-                    raise ConnectionError("the model breaks off")
-                yield piece
-            whole = True
-        finally:
-            self.broken_off = not whole
+        self.broken_off = True
+        for number, piece in enumerate(self._pieces()):
+            if number == self.reply.cut_after:
+                raise ConnectionError("the model breaks off")
+            assert not self._hangs_at(number), "a sync stream is read on and on after the harm"
+            yield piece
+        self.broken_off = False
 
     async def apieces(self) -> "AsyncIterator[str | Chunk]":
-        """The same, async."""
-        for piece in self.pieces():
+        """The same, async; it is read ahead, and hangs where the script says so."""
+        self._begin()
+        for number, piece in enumerate(self._pieces()):
+            if number == self.reply.cut_after:
+                raise ConnectionError("the model breaks off")
+            if self._hangs_at(number):
+                await self._work_for_ever()
             yield piece
 
     async def at_work(self) -> None:
         """Where the guard waits for the model to be at work, say that it is, and work for ever."""
         if self.scenario.judge is Judge.WAITING:
             self.classifier.release()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.broken_off = True
+            await self._work_for_ever()
+
+    async def _work_for_ever(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.broken_off = True
+
+    def _hangs_at(self, number: int) -> bool:
+        return self.reply.gate is not None and number == self.reply.gate_after > 0
 
     def _pieces(self) -> "Iterator[str | Chunk]":
         if self._plain:
@@ -278,20 +293,22 @@ class World:
 
     def say(self, text: str | None, choice: int = 0) -> None:
         """The next piece of text that a surface delivers."""
-        self.look(text)
-        said = self._said[choice] = self._said.get(choice, "") + (text or "")
-        self._judged_in(said)
+        self._add(self._said, text, choice)
 
     def call(self, arguments: str | None, choice: int = 0) -> None:
         """The next piece of a tool call's arguments that a surface delivers."""
-        self.look(arguments)
-        called = self._called[choice] = self._called.get(choice, "") + (arguments or "")
-        self._judged_in(called)
+        self._add(self._called, arguments, choice)
 
-    def _judged_in(self, text: str, *, whole: bool = False) -> None:
-        """Every word of a delivered text was judged; the last one may be half of one that was."""
-        found = re.findall(r"\w+", text.replace(MESSAGE, ""))
-        missing = set(found if whole else found[:-1]) - self._records.allowed
+    def _add(self, to: dict[int, str], piece: str | None, choice: int) -> None:
+        """Every word of what is delivered was judged; the last one may be half of one that was."""
+        before = to.get(choice, "")
+        now = to[choice] = before + (piece or "")
+        self._judged_in(now[max(0, len(before) - _LONGEST) :], edges=True)
+
+    def _judged_in(self, text: str, *, edges: bool = False) -> None:
+        """`edges`: the first word and the last may be parts of words."""
+        found = re.findall(r"\w+", text)
+        missing = set(found[1:-1] if edges else found) - self._records.allowed
         assert not missing, f"delivered before it was judged: {sorted(missing)[:5]}"
 
     # -- how it has to end
@@ -316,7 +333,7 @@ class World:
                 calls = [call.arguments for call in self.reply.tool_calls]
                 assert [json.loads(each) for each in self._called.values()] == [json.loads(c) for c in calls]
                 for text in (*said.values(), *self._called.values()):
-                    self._judged_in(text, whole=True)
+                    self._judged_in(text)
                 return
             case End.REPLACED:
                 assert error is None, repr(error)
@@ -330,6 +347,7 @@ class World:
                 causes = {Judge.HANGING: EngineTimeoutError}
                 expected = causes.get(scenario.judge, EngineUnavailableError)
                 assert (type(error.__cause__) is expected) is (scenario.end is End.UNJUDGED)
+        assert not self.ran, "a tool ran of a reply that was not allowed"
         assert not self._called, "a tool call was delivered of a reply that was not allowed"
         assert streams or not any(said.values()), "a reply that was not allowed was delivered"
         if scenario.stage is Stage.REQUEST or scenario.end is End.UNJUDGED:
@@ -352,18 +370,21 @@ class World:
     def _answer(self, call: Call) -> Reply:
         if self.scenario.judge is Judge.WAITING:
             self.classifier.release()
+        messages = call.body.get("messages")
+        if isinstance(messages, list) and messages[-1].get("role") == "tool":
+            return Reply("Done.")  # where a tool ran, the model is asked again
         return self.reply
 
 
 class _Records:
-    """An audit sink that keeps the words of the responses that were allowed."""
+    """An audit sink that keeps the words that may be delivered: of what was allowed, and of the message."""
 
     texts = True
     blocking = False
     key = audit_key()
 
     def __init__(self) -> None:
-        self.allowed: set[str] = set()
+        self.allowed = set(re.findall(r"\w+", MESSAGE))
 
     def write(self, record: AuditRecord) -> None:
         if record.action in (Action.ALLOW, Action.FLAG) and record.error is None:

@@ -10,7 +10,7 @@ from openai.types.responses import Response
 from pydantic import BaseModel
 
 from tests.integrations.scenarios import Overlap, World
-from tests.integrations.surfaces import Surface
+from tests.integrations.surfaces import Surface, see_unseen_calls_end
 
 Ask: TypeAlias = Callable[[World, OpenAI], None]
 AsyncAsk: TypeAlias = Callable[[World, AsyncOpenAI], Awaitable[None]]
@@ -55,6 +55,11 @@ def _chunk(world: World, chunk: Anyone) -> None:
         world.say(choice.delta.content, choice.index)
         for call in choice.delta.tool_calls or ():
             world.call(call.function.arguments, choice.index)
+
+
+def _look_at_snapshot(world: World, snapshot: Anyone) -> None:
+    for choice in snapshot.choices:
+        world.look(choice.message.content)
 
 
 def _chat_event(world: World, event: Anyone) -> None:
@@ -120,16 +125,14 @@ def _stream(world: World, client: OpenAI) -> None:
     with client.chat.completions.stream(model="m", messages=_messages(world)) as stream:
         for event in stream:
             _chat_event(world, event)
-            world.look(stream.current_completion_snapshot)
-        world.look(stream.get_final_completion())
+            _look_at_snapshot(world, stream.current_completion_snapshot)
 
 
 async def _astream(world: World, client: AsyncOpenAI) -> None:
     async with client.chat.completions.stream(model="m", messages=_messages(world)) as stream:
         async for event in stream:
             _chat_event(world, event)
-            world.look(stream.current_completion_snapshot)
-        world.look(await stream.get_final_completion())
+            _look_at_snapshot(world, stream.current_completion_snapshot)
 
 
 def _final(world: World, client: OpenAI) -> None:
@@ -221,14 +224,16 @@ def _responses_stream(world: World, client: OpenAI) -> None:
     with client.responses.stream(model="m", input=world.scenario.prompt) as stream:
         for event in stream:
             _response_event(world, event)
-        world.look(stream.get_final_response())
+        if event.type == "response.completed":  # of an incomplete one, the library has no final response
+            world.look(stream.get_final_response())
 
 
 async def _aresponses_stream(world: World, client: AsyncOpenAI) -> None:
     async with client.responses.stream(model="m", input=world.scenario.prompt) as stream:
         async for event in stream:
             _response_event(world, event)
-        world.look(await stream.get_final_response())
+        if event.type == "response.completed":
+            world.look(await stream.get_final_response())
 
 
 def _responses_parse(world: World, client: OpenAI) -> None:
@@ -270,9 +275,12 @@ async def _aresponses_streaming(world: World, client: AsyncOpenAI) -> None:
 _UNSEEN: Final = {"harmful prompt, the model at work": "a sync call cannot be cancelled: it ends unseen"}
 _WHOLE: Final = {"upstream breaks off": "a reply that is no stream comes whole or not at all"}
 _ONE: Final = dict.fromkeys(("benign choices", "harmful second choice"), "the API gives one reply")
-_NO_JSON: Final = dict.fromkeys(
+_FILTERED: Final = dict.fromkeys(
     ("replaced prompt", "replaced reply", "replaced late harm"),
-    "the message that replaces a text is no JSON for the library to read",
+    "the library reads a reply that ends in content_filter as an error, ContentFilterFinishReasonError",
+)
+_NO_JSON: Final = dict.fromkeys(
+    _FILTERED, "the message in place of a text is no JSON for the library to read"
 )
 
 
@@ -282,7 +290,10 @@ def _pair(name: str, ask: Ask, aask: AsyncAsk, **row: Anyone) -> Sequence[Surfac
 
     def asking(world: World) -> None:
         with OpenAI(base_url=world.url, api_key="k", max_retries=0) as client:
-            ask(world, world.guard.wrap(client))
+            try:
+                ask(world, world.guard.wrap(client))
+            finally:
+                see_unseen_calls_end()
 
     async def aasking(world: World) -> None:
         async with AsyncOpenAI(base_url=world.url, api_key="k", max_retries=0) as client:
@@ -305,8 +316,8 @@ SURFACES: Final[Sequence[Surface]] = (
     *_pair("chat create", _create, _acreate, lacks=_WHOLE),
     *_pair("chat create stream=True", _streamed, _astreamed, streams=True),
     *_pair("chat .stream()", _stream, _astream, streams=True),
-    *_pair("chat .stream() for its end", _final, _afinal),
-    *_pair("chat .parse", _parse, _aparse, structured=True, lacks=_WHOLE | _NO_JSON),
+    *_pair("chat .stream() for its end", _final, _afinal, lacks=_FILTERED),
+    *_pair("chat .parse", _parse, _aparse, structured=True, lacks=_WHOLE | _FILTERED),
     *_pair("chat with_raw_response", _raw, _araw, lacks=_WHOLE),
     *_pair("chat with_raw_response stream=True", _raw_stream, _araw_stream, streams=True),
     *_pair("chat with_streaming_response", _streaming_response, _astreaming_response, lacks=_WHOLE),
