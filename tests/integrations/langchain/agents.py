@@ -1,4 +1,4 @@
-"""Agents for the tests of the middleware: a real client of the fake provider, and tools that record what ran."""
+"""Agents for the tests of the middleware: real clients of the fake provider, tools that record what ran."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
