@@ -31,7 +31,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from guardreasoner_langchain import _turn
-from guardreasoner_langchain._agent_model import AgentModel
+from guardreasoner_langchain._agent_requests import AgentModel, JudgedCall
 from guardreasoner_langchain._exits import ExitBehavior, Exits, outcome_of
 from guardreasoner_langchain._steps import Ask, Flow, Handle, arun, run
 from guardreasoner_langchain.messages import METADATA_KEY, noted, outcomes_of, reply_of
@@ -64,9 +64,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
     calls as they will run, after a reviewer (`HumanInTheLoopMiddleware`) or another middleware changed them,
     and no middleware before it sees a reply or a result that was not judged. Wherever it stands, every model
     that another middleware chooses by overriding the request is guarded, and a tool result that did not pass
-    it (from a cache, from a reviewer) is judged before the model is called. What is lost where it does not
-    stand last: calls that a middleware further inside changes run as that one left them, and one that retries
-    on errors may repeat a blocked call of the model.
+    it (from a cache, from a reviewer) is judged before the model is called. Where it does not stand last, a
+    middleware further inside that changes a tool call raises `UnguardedSurface`, and one that retries on
+    errors or falls back to another model does so for a reply that was blocked, too.
 
     - The user's turn is judged once, before the model is first called; each reply of the model once, its tool
       calls with it, and streamed as it is judged: no token is seen before, in any stream mode or handler.
@@ -322,6 +322,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
             outcome = yield from self._ask(Ask(before, response=_turn.call_of(call)))
             if not outcome.allowed:
                 return _turn.refused(call["id"] or "", call["name"], outcome)
+        if self._calls:
+            request = JudgedCall.of(request)
         try:
             result: ToolResult = yield Handle(handler, request)
         except Blocked as blocked:  # an agent or a function under guard serves as this tool

@@ -1,19 +1,29 @@
-"""The model of an agent under guard."""
+"""The requests that an agent makes of its model and its tools, under guard."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
-from langchain.agents.middleware import ModelRequest
+from langchain.agents.middleware import ModelRequest, ToolCallRequest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import ToolCall
+from langchain_core.tools import BaseTool
 
 from guardreasoner_langchain._exits import unscreenable
 from guardreasoner_langchain.chat_model import GuardedChatModel
 from guardreasoner_sdk import Guard, Policy
 from guardreasoner_sdk.conversation import ConversationLike
-from guardreasoner_sdk.errors import InputError
+from guardreasoner_sdk.errors import InputError, UnguardedSurface
 from guardreasoner_sdk.outcomes import Outcome
 from guardreasoner_sdk.policy import Stage
+
+
+class _Overrides(TypedDict, total=False):
+    """What `ToolCallRequest.override` takes."""
+
+    tool_call: ToolCall
+    tool: BaseTool
+    state: Any
 
 
 class RepliesOnly(Guard):
@@ -87,6 +97,30 @@ class GuardedRequest(ModelRequest[Any]):
         if name == "model" and isinstance(value, BaseChatModel):
             value = type(self).guarded(value)
         super().__setattr__(name, value)
+
+
+class JudgedCall(ToolCallRequest):
+    """A request to run a tool call that was judged: no other call can be put into it."""
+
+    @classmethod
+    def of(cls, request: ToolCallRequest) -> Self:
+        """A copy of the request."""
+        return cls(**{each.name: getattr(request, each.name) for each in fields(request)})
+
+    def override(self, **overrides: Unpack[_Overrides]) -> ToolCallRequest:
+        """See `ToolCallRequest.override`.
+
+        Raises:
+            UnguardedSurface: the call would be another one.
+        """
+        call = overrides.get("tool_call", self.tool_call)
+        if (call["name"], call["args"]) != (self.tool_call["name"], self.tool_call["args"]):
+            raise UnguardedSurface(
+                f"a middleware changed the call of {self.tool_call['name']!r} after it was judged: put "
+                "GuardMiddleware after it in the list, so that it judges the call that will run",
+                surface="wrap_tool_call",
+            )
+        return super().override(**overrides)
 
 
 class AgentModel:
