@@ -29,7 +29,7 @@ policy replaces reaches the agent as the model's answer with chat completions. O
 incomplete response, which the SDK raises as ``ModelBehaviorError``.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pydantic_core
 from openai.types.responses import ResponseFunctionToolCall
@@ -62,12 +62,13 @@ except ImportError as error:
         "openai-agents", "agents", purpose="guardrails for the OpenAI Agents SDK"
     ) from error
 
+C = TypeVar("C")
+"""The context of a run, whatever it is."""
+
 _NAME: Final = "guardreasoner"
 
 
-def input_guardrail(
-    guard: Guard, *, name: str = _NAME, run_in_parallel: bool = False
-) -> InputGuardrail[object]:
+def input_guardrail(guard: Guard, *, name: str = _NAME, run_in_parallel: bool = False) -> InputGuardrail[C]:
     """A guardrail over the input of a run: it trips where the guard's policy stops the request.
 
     Args:
@@ -82,14 +83,14 @@ def input_guardrail(
     _check_that_it_checks(guard, Stage.REQUEST, "input_guardrail")
 
     async def judge(
-        context: RunContextWrapper[object], agent: Agent[Any], given: str | list[TResponseInputItem]
+        context: RunContextWrapper[C], agent: Agent[Any], given: str | list[TResponseInputItem]
     ) -> GuardrailFunctionOutput:
         return _tripped(await guard.acheck(conversation_of({"input": given}), stage=Stage.REQUEST))
 
     return InputGuardrail(guardrail_function=judge, name=name, run_in_parallel=run_in_parallel)
 
 
-def output_guardrail(guard: Guard, *, name: str = _NAME) -> OutputGuardrail[object]:
+def output_guardrail(guard: Guard, *, name: str = _NAME) -> OutputGuardrail[C]:
     """A guardrail over the final output of a run, judged with the run's input.
 
     Structured output is judged as JSON. In a streamed run it trips after the text was shown: see the module's
@@ -105,14 +106,14 @@ def output_guardrail(guard: Guard, *, name: str = _NAME) -> OutputGuardrail[obje
     _check_that_it_checks(guard, Stage.RESPONSE, "output_guardrail")
 
     async def judge(
-        context: RunContextWrapper[object], agent: Agent[Any], output: object
+        context: RunContextWrapper[C], agent: Agent[Any], output: object
     ) -> GuardrailFunctionOutput:
         return _tripped(await guard.acheck(_asked(context), response=_text(output), stage=Stage.RESPONSE))
 
     return OutputGuardrail(guardrail_function=judge, name=name)
 
 
-def tool_input_guardrail(guard: Guard, *, name: str = _NAME) -> ToolInputGuardrail[object]:
+def tool_input_guardrail(guard: Guard, *, name: str = _NAME) -> ToolInputGuardrail[C]:
     """A guardrail over the calls of a function tool, each judged as a response to the run's input.
 
     What the policy blocks ends the run; what it replaces becomes the violation message, which the model gets
@@ -137,7 +138,7 @@ def tool_input_guardrail(guard: Guard, *, name: str = _NAME) -> ToolInputGuardra
     return ToolInputGuardrail(guardrail_function=judge, name=name)
 
 
-def tool_output_guardrail(guard: Guard, *, name: str = _NAME) -> ToolOutputGuardrail[object]:
+def tool_output_guardrail(guard: Guard, *, name: str = _NAME) -> ToolOutputGuardrail[C]:
     """A guardrail over the results of a function tool, before the model reads them.
 
     A result is judged as part of the request, with the run's input before it, since it can carry

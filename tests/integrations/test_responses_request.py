@@ -12,6 +12,7 @@ from guardreasoner_openai import outcomes_of
 from guardreasoner_sdk import Blocked
 from guardreasoner_sdk.errors import EmptyInputError, InputError, UnsupportedContentError
 from guardreasoner_sdk.verdict import Coverage
+from tests.integrations.replies import Json
 from tests.integrations.upstream import Reply, Upstream
 from tests.integrations.upstream_responses import Scripted, guarded, message, response
 from tests.sdk.guards import classifier
@@ -251,7 +252,11 @@ def test_what_the_user_said_is_looked_for_in_a_stored_conversation(scripted: Scr
 
 
 def test_a_harmful_request_in_a_stored_history_blocks_its_tool_results(scripted: Scripted) -> None:
-    asked = {"object": "list", "data": [{"id": "1", "role": "user", "content": "HARM"}], "has_more": False}
+    asked: Json = {
+        "object": "list",
+        "data": [{"id": "1", "role": "user", "content": "HARM"}],
+        "has_more": False,
+    }
     scripted.serve("GET /responses/resp_1", response(CALL))
     scripted.serve("GET /responses/resp_1/input_items", asked)
     items: Items = [RESULT]

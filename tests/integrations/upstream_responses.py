@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from guardreasoner_openai import wrap
 from openai import OpenAI
@@ -75,6 +75,121 @@ def message(text: str, **fields: Json) -> dict[str, Json]:
     }
 
 
+HARMFUL: Final[dict[str, dict[str, Json]]] = {
+    "text": message("HARM"),
+    "refusal": message("") | {"content": [{"type": "refusal", "refusal": "HARM"}]},
+    "second part": message("") | {"content": [*message("Fine.")["content"], *message("HARM")["content"]]},  # type: ignore[misc]
+    "annotation": message(
+        "See there.",
+        annotations=[{"type": "url_citation", "title": "HARM", "url": "u", "start_index": 0, "end_index": 1}],
+    ),
+    "log-probabilities": message("Fine.", logprobs=[{"token": "HARM", "bytes": [], "logprob": -1.0}]),
+    "unknown field": message("Fine.", of_tomorrow={"words": ["HARM"]}),
+    "unknown part": message("") | {"content": [{"type": "output_text", "text": "x"}], "more": "HARM"},
+    "function name": {"type": "function_call", "call_id": "c", "name": "HARM", "arguments": "{}"},
+    "function arguments": {
+        "type": "function_call",
+        "call_id": "c",
+        "name": "f",
+        "arguments": '{"a": "HARM"}',
+    },
+    "custom tool": {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "HARM"},
+    "reasoning summary": {
+        "type": "reasoning",
+        "id": "r",
+        "summary": [{"type": "summary_text", "text": "HARM"}],
+    },
+    "reasoning": {
+        "type": "reasoning",
+        "id": "r",
+        "summary": [],
+        "content": [{"type": "reasoning_text", "text": "HARM"}],
+    },
+    "code": {
+        "type": "code_interpreter_call",
+        "id": "i",
+        "container_id": "c",
+        "status": "completed",
+        "code": "HARM",
+    },
+    "what code printed": {
+        "type": "code_interpreter_call",
+        "id": "i",
+        "container_id": "c",
+        "status": "completed",
+        "code": "1",
+        "outputs": [{"type": "logs", "logs": "HARM"}],
+    },
+    "mcp arguments": {"type": "mcp_call", "id": "m", "server_label": "s", "name": "n", "arguments": "HARM"},
+    "mcp result": {
+        "type": "mcp_call",
+        "id": "m",
+        "server_label": "s",
+        "name": "n",
+        "arguments": "{}",
+        "output": "HARM",
+    },
+    "mcp approval": {
+        "type": "mcp_approval_request",
+        "id": "m",
+        "server_label": "s",
+        "name": "n",
+        "arguments": "HARM",
+    },
+    "search": {
+        "type": "web_search_call",
+        "id": "w",
+        "status": "completed",
+        "action": {"type": "search", "query": "HARM"},
+    },
+    "found in a file": {
+        "type": "file_search_call",
+        "id": "f",
+        "status": "completed",
+        "queries": ["q"],
+        "results": [{"file_id": "1", "text": "HARM"}],
+    },
+    "shell": {
+        "type": "shell_call",
+        "id": "s",
+        "call_id": "c",
+        "status": "completed",
+        "action": {"commands": ["ls", "HARM"]},
+    },
+    "patch": {
+        "type": "apply_patch_call",
+        "id": "p",
+        "call_id": "c",
+        "status": "completed",
+        "operation": {"type": "create_file", "path": "a", "diff": "HARM"},
+    },
+    "typing": {
+        "type": "computer_call",
+        "id": "k",
+        "call_id": "c",
+        "status": "completed",
+        "pending_safety_checks": [],
+        "action": {"type": "type", "text": "HARM"},
+    },
+    "unknown item": {"type": "of_tomorrow", "id": "t", "deep": [{"HARM": 1}]},
+}
+"""Output items that show harm, by where."""
+
+
+def events_of(*items: Json, **fields: Json) -> list[Json]:
+    """A stream that tells each item whole, twice, and then all of them."""
+    whole = response(*items, **fields)
+    events: list[Json] = [
+        {"type": "response.created", "response": whole | {"output": [], "status": "in_progress"}}
+    ]
+    for index, item in enumerate(items):
+        events += [
+            {"type": f"response.output_item.{state}", "output_index": index, "item": item}
+            for state in ("added", "done")
+        ]
+    return [*events, {"type": "response.completed", "response": whole}]
+
+
 class Scripted(Upstream):
     """An `Upstream` that answers with JSON and events as they were written.
 
@@ -82,6 +197,7 @@ class Scripted(Upstream):
 
         upstream.serve("POST /responses", response(message("Hello.")))
         upstream.serve("POST /responses", [{"type": "response.created", ...}, ...])   # a stream
+        upstream.serve("GET /responses/resp_1 streamed", [...])   # where both forms are asked for
     """
 
     def __init__(self) -> None:
@@ -94,7 +210,10 @@ class Scripted(Upstream):
 
     def _respond(self, line: "_Line", reply: Reply) -> None:
         call = line.call
-        answer = self._served.get(f"{call.method} {call.path.split('?')[0].removeprefix('/v1')}")
+        path, _, query = call.path.removeprefix("/v1").partition("?")
+        name = f"{call.method} {path}"
+        streamed = f"{name} streamed" if "stream=true" in query or call.body.get("stream") else name
+        answer = self._served.get(streamed, self._served.get(name))
         if isinstance(answer, Sequence) and not isinstance(answer, str):
             line.send_events(reply, (_event(event, number) for number, event in enumerate(answer)))
         elif answer is not None:
