@@ -121,7 +121,11 @@ class GuardWrappers(ABC):
         """Guard a chat client, or any callable that takes a prompt or messages and returns a reply.
 
         Clients are recognised by the adapters installed (OpenAI, LangChain); what no adapter claims must be
-        callable and is guarded as by `protect`.
+        callable, such as ``Anthropic().messages.create``, and is guarded as by `protect`.
+
+        Args:
+            client: the client, or the callable.
+            response: for a callable, see `protect`.
 
         Raises:
             ConfigError: neither a known client nor callable.

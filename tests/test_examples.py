@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_the_web_chatbot_sends_nothing_of_an_answer_that_is_blocked(upstream: Up
     with serving("fastapi_streaming_chatbot", upstream, GUARDREASONER_REFUSAL="block") as url:
         answer = httpx.get(f"{url}/chat", params={"prompt": "How do I keep bread fresh?"})
     assert (answer.status_code, answer.text) == (200, MESSAGE)
+
+
+def test_the_web_chatbot_streams_and_stops_the_model_when_the_reader_goes_away(upstream: Upstream) -> None:
+    upstream.reply(Reply("In a bag of cloth. " * 40, gate=threading.Event(), gate_after=70))  # it never ends
+    with serving("fastapi_streaming_chatbot", upstream) as url:
+        with httpx.stream("GET", f"{url}/chat", params={"prompt": "How do I keep bread fresh?"}) as answer:
+            assert next(answer.iter_text()).startswith("In a bag")
+        assert upstream.wait_for_call().wait_until_disconnected()
 
 
 def test_the_chain_answers_from_what_it_found(upstream: Upstream) -> None:
