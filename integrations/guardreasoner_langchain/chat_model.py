@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import _ChatModelBinding
 from langchain_core.messages import AIMessage, BaseMessage
@@ -26,7 +26,7 @@ from guardreasoner_sdk.policy import Stage
 
 R = TypeVar("R")
 
-_TAKEN_OVER = ("callbacks", "tags", "verbose", "disable_streaming", "output_version", "profile")
+_TAKEN_OVER = ("callbacks", "tags", "verbose", "disable_streaming", "output_version")
 """Settings of the model that act where the callbacks are."""
 
 
@@ -263,6 +263,9 @@ class GuardedChatModel(BaseChatModel):
         return self.inner.get_num_tokens_from_messages(messages, tools)
 
     # What follows LangChain asks a model for its traces and to choose how to call it; it has no public form.
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return self.inner.profile
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: object) -> dict[str, object]:
         return self.inner._get_invocation_params(stop=stop, **kwargs)
