@@ -32,7 +32,10 @@ class ChatCompletions:
         replies: list[object] = []
         for n, choice in enumerate(choices):
             message = json_object(choice.get("message"), f"choices[{n}].message")
-            beside = [*unread("choice", choice), *(unread("completion", answer) if n == 0 else ())]
+            beside = [
+                *unread("choice", choice, but="message"),
+                *(unread("completion", answer) if n == 0 else ()),
+            ]
             replies.append(_read_whole(message, beside))
             if spelt := unspoken(choice.get("logprobs"), message):
                 replies.append(spelt)

@@ -42,11 +42,9 @@ _SILENT: Final[Mapping[str, frozenset[str]]] = {
         {
             "content_filter_offsets",
             "content_filter_results",
-            "delta",
             "finish_reason",
             "index",
             "logprobs",
-            "message",
             "stop_reason",
         }
     ),
@@ -55,13 +53,14 @@ _SILENT: Final[Mapping[str, frozenset[str]]] = {
 """The fields that are read elsewhere, or tell of an answer and not what it says."""
 
 
-def unread(kind: str, item: JsonObject) -> Iterator[str]:
+def unread(kind: str, item: JsonObject, *, but: str = "") -> Iterator[str]:
     """The texts of an item's fields that nobody else reads, such as a server's own additions.
 
     Args:
         kind: ``completion`` (or a chunk of one), ``choice`` or ``message``.
         item: one of these.
+        but: a field that the caller reads.
     """
     for name, value in item.items():
-        if name not in _SILENT[kind]:
+        if name not in _SILENT[kind] and name != but:
             yield from strings(value)

@@ -167,13 +167,12 @@ def _said(delta: JsonObject, choice: JsonObject, beside: list[str]) -> dict[str,
         raise UnsupportedContentError(
             "the model speaks: delta.audio is not text, and this guard reads text only; ask for text alone"
         )
-    texts = {
-        name: "\n".join(strings(value))
-        for name, value in delta.items()
-        if name not in ("role", "audio", *_CALLS)
-    }
     spelt = logprobs.unspoken(choice.get("logprobs"), delta)
-    texts[""] = "\n".join(filter(None, (spelt, *unread("choice", choice), *beside)))
+    # Before the others, so that what a server adds to its first chunk does not part the words of the text.
+    texts = {"": "\n".join(filter(None, (*beside, *unread("choice", choice, but="delta"), spelt)))}
+    for name, value in delta.items():
+        if name not in ("role", "audio", *_CALLS):
+            texts[name] = "\n".join(strings(value))
     return {name: text for name, text in texts.items() if text}
 
 

@@ -1,6 +1,6 @@
 """The guarded client: an object of the caller's own client's type, with guarded resources."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -39,7 +39,7 @@ def wrap(guard: Guard, client: C, *, allow: Iterable[str] = (), overlap: bool | 
         raise ConfigError("this client is guarded already: wrap the one that it was made from")
     if not isinstance(client, (OpenAI, AsyncOpenAI)):
         raise ConfigError(f"cannot wrap a {type(client).__name__}: give a client, such as openai.OpenAI()")
-    kind: type[object] = type(client)
+    kind = cast(Hashable, type(client))  # which mypy doubts, for the sake of classes with other hashes
     guarded: object = object.__new__(_guarded_type(kind))
     object.__setattr__(guarded, "_guarding", Guarding(guard, client, _allowed(allow, client), overlap))
     return cast(C, guarded)

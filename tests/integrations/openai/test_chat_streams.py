@@ -1,0 +1,509 @@
+"""Guarded chat completions that come as streams: nothing shows before its verdict, in any form."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import openai
+import pytest
+from guardreasoner_openai import outcomes_of
+from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
+from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel
+
+from guardreasoner_sdk.errors import Blocked, UnsupportedContentError
+from guardreasoner_sdk.policy import Policy, Stage
+from tests.integrations.openai.talk import (
+    SECRET,
+    SENTENCE,
+    chunk,
+    delta,
+    everything,
+    guarded,
+    says,
+    text_of,
+)
+from tests.integrations.upstream import Json, Reply, ToolCall, Upstream
+from tests.sdk.guards import guard
+
+REPLACE = Policy(harmful_request="replace", harmful_response="replace", violation_message="Not that.")
+LATE = SENTENCE * 40 + "HARM. " + SENTENCE * 120
+"""Harmful, after much that is not."""
+
+
+class Bread(BaseModel):
+    kind: str
+
+
+def stream_of(
+    client: OpenAI, *, n: int = 1, usage: bool = False, logprobs: bool = False
+) -> Stream[ChatCompletionChunk]:
+    return client.chat.completions.create(
+        model="m",
+        messages=says(),
+        stream=True,
+        n=n,
+        logprobs=logprobs,
+        stream_options={"include_usage": usage},
+    )
+
+
+def until_blocked(chunks: Stream[ChatCompletionChunk]) -> list[ChatCompletionChunk]:
+    came: list[ChatCompletionChunk] = []
+    with pytest.raises(Blocked):
+        came.extend(chunks)
+    return came
+
+
+async def read_into(came: list[ChatCompletionChunk], stream: AsyncStream[ChatCompletionChunk]) -> None:
+    async for each in stream:
+        came.append(each)  # noqa: PERF401  # what came before an error counts
+
+
+# -- what is delivered
+
+
+def test_a_stream_that_is_allowed_says_what_the_model_says(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 50, chunk=7))
+    with guarded(upstream) as client:
+        stream = stream_of(client, usage=True)
+        chunks = list(stream)
+    assert isinstance(stream, Stream)
+    assert text_of(chunks) == SENTENCE * 50
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage is not None
+
+
+def test_what_is_not_cut_comes_as_the_server_sent_it(upstream: Upstream) -> None:
+    upstream.reply(Reply("Slice it.", chunk=4))
+    with OpenAI(base_url=upstream.url, api_key="k") as client:
+        bare = [each.to_dict() for each in stream_of(client, usage=True)]
+        judged = [each.to_dict() for each in stream_of(guard().wrap(client), usage=True)]
+    assert judged == bare
+
+
+def test_a_stream_carries_the_verdicts_that_were_reached_so_far(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 50))
+    with guarded(upstream) as client:
+        stream = stream_of(client)
+        before = outcomes_of(stream)
+        list(stream)
+    assert [outcome.decision.stage for outcome in before] == [Stage.REQUEST]
+    assert len(outcomes_of(stream)) > 2
+
+
+def test_text_shows_while_the_model_is_still_at_work(upstream: Upstream) -> None:
+    going_on = threading.Event()
+    upstream.reply(Reply(SENTENCE * 30, chunk=20, gate=going_on, gate_after=20))
+    with guarded(upstream) as client:
+        stream = stream_of(client)
+        first = [next(stream) for _ in range(3)]
+        going_on.set()
+        assert text_of([*first, *stream]) == SENTENCE * 30
+
+
+def test_a_blocked_stream_ends_before_the_harm_and_the_request_is_cancelled(upstream: Upstream) -> None:
+    upstream.reply(Reply(LATE, gate=threading.Event(), gate_after=250))
+    with guarded(upstream) as client:
+        text = text_of(until_blocked(stream_of(client)))
+        assert text
+        assert text[: len(SENTENCE) * 40] + (SENTENCE * 40)[len(text) :] == SENTENCE * 40
+        assert "HARM" not in text
+        assert upstream.calls[0].wait_until_disconnected()
+
+
+def test_a_blocked_async_stream_is_cancelled(upstream: Upstream) -> None:
+    upstream.reply(Reply(LATE, gate=threading.Event(), gate_after=250))
+
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
+            stream = (
+                await guard().wrap(client).chat.completions.create(model="m", messages=says(), stream=True)
+            )
+            assert isinstance(stream, AsyncStream)
+            came: list[ChatCompletionChunk] = []
+            with pytest.raises(Blocked):
+                await read_into(came, stream)
+            assert "HARM" not in text_of(came)
+            assert await asyncio.to_thread(upstream.calls[0].wait_until_disconnected)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_closing_a_stream_hangs_up(upstream: Upstream, begun: bool) -> None:
+    upstream.reply(Reply(SENTENCE * 150, gate=threading.Event(), gate_after=250))
+    with guarded(upstream) as client:
+        with stream_of(client) as stream:
+            if begun:
+                next(stream)
+        assert upstream.calls[0].wait_until_disconnected()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_closing_an_async_stream_hangs_up(upstream: Upstream, begun: bool) -> None:
+    upstream.reply(Reply(SENTENCE * 150, gate=threading.Event(), gate_after=250))
+
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
+            wrapped = guard().wrap(client)
+            async with await wrapped.chat.completions.create(
+                model="m", messages=says(), stream=True
+            ) as stream:
+                if begun:
+                    await anext(stream)
+            assert await asyncio.to_thread(upstream.calls[0].wait_until_disconnected)
+
+    asyncio.run(ask())
+
+
+def test_a_connection_that_breaks_shows_what_was_judged_and_the_clients_error(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 30 + SECRET, cut_after=66))
+    came: list[ChatCompletionChunk] = []
+    with guarded(upstream) as client, pytest.raises(openai.APIConnectionError):
+        came.extend(stream_of(client))
+    assert text_of(came)
+
+
+# -- every text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(refusal="HARM"),
+        Reply("fine", reasoning="HARM"),
+        Reply("fine", tool_calls=[ToolCall("HARM")]),
+        Reply("fine", tool_calls=[ToolCall("f"), ToolCall("f", '{"a": "HARM"}', "call_2")]),
+        Reply("fine", others=[Reply("HARM")]),
+        Reply(raw=[chunk({"index": 0, "text": "HARM"})]),
+        Reply(raw=[chunk({"index": 0, "message": {"content": "HARM"}})]),
+        Reply(raw=[chunk(delta({"content": "fine", "thoughts": [{"text": "HARM"}]}))]),
+        Reply(raw=[chunk(delta({"content": "fine"}), citations=["HARM"])]),
+        Reply(raw=[chunk(delta({"content": "fine"})), chunk(citations=["HARM"])]),
+        Reply(raw=[chunk(delta({"function_call": {"name": "f", "arguments": "HARM"}}))]),
+        Reply(raw=[chunk(delta({}, logprobs={"content": [{"token": "HARM", "bytes": None}]}))]),
+        Reply(raw=[chunk(delta({"content": "fine"}), delta({"content": "HARM"}, 1))]),
+    ],
+    ids=[
+        "a refusal",
+        "the reasoning",
+        "a tool's name",
+        "a tool's arguments",
+        "a later choice",
+        "a legacy text",
+        "a message",
+        "an unknown field of a delta",
+        "an unknown field of a chunk",
+        "a chunk without choices",
+        "a legacy call",
+        "log-probabilities",
+        "two choices in a chunk",
+    ],
+)
+def test_every_text_of_a_stream_is_judged(upstream: Upstream, reply: Reply) -> None:
+    upstream.reply(reply)
+    with guarded(upstream) as client:
+        came = until_blocked(stream_of(client))
+    assert "HARM" not in repr(came)
+
+
+def test_speech_is_refused(upstream: Upstream) -> None:
+    upstream.reply(Reply(raw=[chunk(delta({"audio": {"transcript": SECRET}}))]))
+    with guarded(upstream) as client, pytest.raises(UnsupportedContentError, match="not text") as error:
+        list(stream_of(client))
+    assert SECRET not in everything(error.value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [SECRET.encode(), b"\xff" + SECRET.encode(), b'"' + SECRET.encode() + b'"', {"choices": SECRET}],
+    ids=["no JSON", "no text", "no object", "no list of choices"],
+)
+def test_an_event_that_cannot_be_read_is_an_error_that_quotes_nothing(
+    upstream: Upstream, event: Json
+) -> None:
+    upstream.reply(Reply(raw=[event]))
+    with guarded(upstream) as client, pytest.raises(UnsupportedContentError) as error:
+        list(stream_of(client))
+    assert SECRET not in everything(error.value)
+
+
+def test_an_async_stream_quotes_nothing_that_cannot_be_read(upstream: Upstream) -> None:
+    upstream.reply(Reply(raw=[SECRET.encode()]))
+
+    async def ask() -> BaseException:
+        async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
+            stream = (
+                await guard().wrap(client).chat.completions.create(model="m", messages=says(), stream=True)
+            )
+            with pytest.raises(UnsupportedContentError) as error:
+                await anext(stream)
+            return error.value
+
+    assert SECRET not in everything(asyncio.run(ask()))
+
+
+def test_each_choice_is_judged_by_itself(upstream: Upstream) -> None:
+    upstream.reply(Reply("Well: HA", others=[Reply("RM is what I say.")], chunk=2))
+    with guarded(upstream) as client:
+        stream = stream_of(client, n=2)
+        chunks = list(stream)
+    assert text_of(chunks) == "Well: HA"
+    assert text_of(chunks, 1) == "RM is what I say."
+
+
+def test_the_choices_of_a_stream_begin_in_their_order_and_the_usage_is_last(upstream: Upstream) -> None:
+    upstream.reply(Reply("Short.", others=[Reply(SENTENCE * 40)]))
+    with guarded(upstream) as client:
+        chunks = list(stream_of(client, n=2, usage=True))
+        upstream.reply(Reply(SENTENCE * 40, others=[Reply("Short.")]))
+        others = list(stream_of(client, n=2, usage=True))
+    for each in (chunks, others):
+        indexes = [choice.index for chunk in each for choice in chunk.choices]
+        assert list(dict.fromkeys(indexes)) == [0, 1]
+        assert each[-1].usage is not None
+
+
+def test_a_provider_that_announces_itself_without_a_choice_delays_nothing(upstream: Upstream) -> None:
+    upstream.reply(
+        Reply(
+            raw=[
+                chunk(prompt_filter_results=[]),
+                chunk(delta({"content": "fine"})),
+                chunk(delta({}, finish_reason="stop")),
+            ]
+        )
+    )
+    with guarded(upstream) as client:
+        chunks = list(stream_of(client))
+    assert [len(each.choices) for each in chunks] == [0, 1, 1]
+
+
+def test_what_a_provider_says_in_every_chunk_is_judged_once(upstream: Upstream) -> None:
+    words = [chunk(delta({"content": word}), provider="Ovens Inc.") for word in ("H", "AR", "M")]
+    upstream.reply(Reply(raw=words))
+    with guarded(upstream) as client:
+        until_blocked(stream_of(client))
+
+
+# -- tool calls
+
+
+def test_the_pieces_of_a_tool_call_leave_together_when_it_is_whole(upstream: Upstream) -> None:
+    unfinished = threading.Event()
+    arguments = json.dumps({"text": SENTENCE * 30})
+    upstream.reply(Reply("Calling. ", tool_calls=[ToolCall("f", arguments)], gate=unfinished, gate_after=40))
+    with guarded(upstream) as client:
+        stream = stream_of(client)
+        reading = threading.Thread(target=lambda: came.extend(stream))
+        came: list[ChatCompletionChunk] = []
+        reading.start()
+        upstream.wait_for_call().wait_until_sent(40)
+        assert not any(choice.delta.tool_calls for chunk in came for choice in chunk.choices)
+        unfinished.set()
+        reading.join()
+    calls = [call for chunk in came for choice in chunk.choices for call in choice.delta.tool_calls or ()]
+    assert "".join(call.function.arguments or "" for call in calls if call.function) == arguments
+
+
+def test_interleaved_tool_calls_are_judged_as_they_will_stand(upstream: Upstream) -> None:
+    pieces = [(0, "HA"), (1, "un"), (0, "RM"), (1, "harmed")]
+    calls: list[Json] = [
+        {"tool_calls": [{"index": n, "function": {"arguments": text}}]} for n, text in pieces
+    ]
+    upstream.reply(Reply(raw=[chunk(delta(call)) for call in calls]))
+    with guarded(upstream) as client:
+        until_blocked(stream_of(client))
+
+
+def test_a_tool_call_of_a_stream_that_ends_without_a_reason_is_judged(upstream: Upstream) -> None:
+    calls: Sequence[Json] = [
+        {"tool_calls": [{"id": "1", "custom": {"name": "f", "input": "fine"}}]},
+        {"content": "HARM"},
+    ]
+    upstream.reply(Reply(raw=[chunk(delta(call)) for call in calls]))
+    with guarded(upstream) as client:
+        assert until_blocked(stream_of(client)) == []
+
+
+# -- log-probabilities
+
+
+def test_log_probabilities_never_leave_ahead_of_their_text(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 40, chunk=300))
+    with guarded(upstream) as client:
+        chunks = list(stream_of(client, logprobs=True))
+    said = spelt = ""
+    tokens: list[str] = []
+    for each in chunks:
+        for one in each.choices:
+            said += one.delta.content or ""
+            tokens += [token.token for token in (one.logprobs.content or () if one.logprobs else ())]
+        spelt = "".join(tokens)
+        assert said.startswith(spelt)
+    assert spelt == SENTENCE * 40
+
+
+def test_a_chunk_is_cut_where_its_judged_part_ends_and_so_are_its_log_probabilities(
+    upstream: Upstream,
+) -> None:
+    words = [SENTENCE] * 20 + ["HARM"]
+    spelt: Json = {
+        "content": [{"token": word, "bytes": None, "logprob": -0.1, "top_logprobs": []} for word in words]
+    }
+    upstream.reply(Reply(raw=[chunk(delta({"content": "".join(words)}, logprobs=spelt))]))
+    with guarded(upstream) as client:
+        stream = stream_of(client)
+        first = next(stream).choices[0]
+        assert first.delta.content is not None
+        assert first.delta.content.strip() == (SENTENCE * 20).strip()
+        assert first.logprobs is not None
+        assert 19 <= len(first.logprobs.content or ()) <= 20
+        assert until_blocked(stream) == []
+    assert "HARM" not in repr(first)
+
+
+# -- replaced
+
+
+def test_a_replaced_prompt_is_a_stream_of_the_message(upstream: Upstream) -> None:
+    with guarded(upstream, guard(policy=REPLACE)) as client:
+        stream = client.chat.completions.create(model="m", messages=says("HARM"), stream=True, n=2)
+        chunks = list(stream)
+    for index in (0, 1):
+        assert text_of(chunks, index) == "Not that."
+    assert [one.finish_reason for each in chunks for one in each.choices] == [None, "content_filter"] * 2
+
+
+def test_a_replaced_stream_ends_in_the_message_and_keeps_the_usage_that_came(upstream: Upstream) -> None:
+    upstream.reply(Reply("fine. HARM", others=[Reply("fine.")]))
+    with guarded(upstream, guard(policy=REPLACE)) as client:
+        chunks = list(stream_of(client, n=2, usage=True))
+    assert "HARM" not in repr(chunks)
+    assert text_of(chunks) == "Not that."
+    assert chunks[-1].usage is not None
+    assert {each.id for each in chunks} == {"chatcmpl-1"}
+
+
+def test_the_message_comes_after_what_was_allowed(upstream: Upstream) -> None:
+    upstream.reply(Reply(LATE))
+    with guarded(upstream, guard(policy=REPLACE)) as client:
+        stream = stream_of(client)
+        text = text_of(stream)
+    assert text.startswith(SENTENCE)
+    assert text.endswith("Not that.")
+    assert not outcomes_of(stream)[-1].allowed
+
+
+# -- the helper over streams
+
+
+def test_the_helpers_events_and_its_final_completion_are_judged(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 30, tool_calls=[ToolCall("f", '{"a": 1}')]))
+    with (
+        guarded(upstream) as client,
+        client.chat.completions.stream(model="m", messages=says(), n=2) as stream,
+    ):
+        kinds = {event.type for event in stream}
+        done = stream.get_final_completion()
+    assert {"content.delta", "content.done", "tool_calls.function.arguments.done"} <= kinds
+    assert [each.message.content for each in done.choices] == [SENTENCE * 30] * 2
+    assert len(outcomes_of(stream)) > 2
+
+
+def test_the_helper_never_shows_harm(upstream: Upstream) -> None:
+    upstream.reply(Reply(LATE))
+    shown: list[str] = []
+    with guarded(upstream) as client, client.chat.completions.stream(model="m", messages=says()) as stream:
+        with pytest.raises(Blocked):
+            shown.extend(repr(event) for event in stream)
+        shown.append(repr(stream.current_completion_snapshot))
+    assert "HARM" not in "".join(shown)
+
+
+def test_a_structured_stream_that_is_replaced_raises_as_filtered_ones_do(upstream: Upstream) -> None:
+    upstream.reply(Reply.of_json({"kind": SECRET}))
+    with (
+        guarded(upstream, guard(policy=REPLACE)) as client,
+        client.chat.completions.stream(model="m", messages=says(), response_format=Bread) as stream,
+        pytest.raises(openai.ContentFilterFinishReasonError) as filtered,
+    ):
+        stream.get_final_completion()
+    assert SECRET not in everything(filtered.value)
+
+
+def test_a_harmful_prompt_raises_where_the_helper_is_entered(upstream: Upstream) -> None:
+    with guarded(upstream) as client:
+        helper = client.chat.completions.stream(model="m", messages=says("HARM"))
+        with pytest.raises(Blocked):
+            helper.__enter__()
+
+
+# -- raw
+
+
+def _lines(client: OpenAI) -> str:
+    asking = client.chat.completions.with_streaming_response
+    with asking.create(model="m", messages=says(), stream=True) as raw:
+        return "\n".join(raw.iter_lines())
+
+
+def _bytes(client: OpenAI) -> str:
+    raw = client.chat.completions.with_raw_response.create(model="m", messages=says(), stream=True)
+    return b"".join(raw.http_response.iter_raw()).decode()
+
+
+def _read(client: OpenAI) -> str:
+    asking = client.chat.completions.with_streaming_response
+    with asking.create(model="m", messages=says(), stream=True) as raw:
+        return raw.read().decode()
+
+
+def _response(client: OpenAI) -> str:
+    return "".join(stream_of(client).response.iter_text())
+
+
+@pytest.mark.parametrize("body", [_lines, _bytes, _read, _response])
+def test_the_bytes_of_a_stream_are_judged(upstream: Upstream, body: Callable[[OpenAI], str]) -> None:
+    upstream.reply(Reply("fine. " * 60 + "HARM"))
+    with guarded(upstream) as client, pytest.raises(Blocked):
+        body(client)
+    upstream.reply(Reply("Slice it."))
+    with guarded(upstream) as client:
+        text = body(client)
+    assert "data: [DONE]" in text
+
+
+def test_a_raw_stream_gives_no_way_to_the_connection(upstream: Upstream) -> None:
+    upstream.reply(Reply("fine"))
+    with guarded(upstream) as client:
+        raw = client.chat.completions.with_raw_response.create(model="m", messages=says(), stream=True)
+        assert "network_stream" not in raw.http_response.extensions
+        assert len(list(raw.parse())) == 3
+        assert raw.headers["content-type"].startswith("text/event-stream")
+
+
+# -- a policy that does not look at replies
+
+
+def test_a_stream_passes_untouched_where_replies_are_not_checked(upstream: Upstream) -> None:
+    upstream.reply(Reply("HARM"))
+    with guarded(upstream, guard(check_output=False)) as client:
+        stream = stream_of(client)
+        assert text_of(stream) == "HARM"
+    assert len(outcomes_of(stream)) == 1
+
+
+# -- without the library
+
+
+def test_without_openai_the_install_command_is_named() -> None:
+    code = "import sys; sys.modules['openai'] = None; import guardreasoner_openai"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MissingDependencyError" in done.stderr
+    assert "pip install 'guardreasoner-sdk[openai]'" in done.stderr
