@@ -520,3 +520,12 @@ def test_a_sync_function_that_returns_a_coroutine_is_told_to_be_async() -> None:
     chat: Callable[[str], object] = guard().wrap(outer)
     with pytest.raises(ConfigError, match="async def"):
         chat("hello")
+
+
+def test_a_call_whose_prompt_is_replaced_gives_the_message_as_text() -> None:
+    client = Messages(anthropic_message("fine"), anthropic_stream("fine"))
+    create: Create = guard(policy=REPLACE).wrap(client.create)
+    given = [
+        create(max_tokens=9, messages=said("HARM"), model="m", stream=stream) for stream in (False, True)
+    ]
+    assert given == ["not here", "not here"]
