@@ -69,21 +69,21 @@ def _asked(body: Mapping[str, object], *, before_reply: bool = False) -> Asking:
         previous, stored = body.get("previous_response_id"), body.get("conversation")
         if previous is not None:
             response = yield Fetch(_response_path(previous))
-            items = yield from _pages(f"{_response_path(previous)}/input_items", "asc")
+            items, more = yield from _newest(f"{_response_path(previous)}/input_items")
             output = response.get("output")
             if not before_reply and isinstance(output, list):
                 items += output
-            earlier = response.get("previous_response_id")
             before_reply = False
+            # Of a history that was read in part the rest is left out under the name that it has.
+            earlier = {"previous_response_id": previous if more else response.get("previous_response_id")}
         elif stored is not None:
             name = stored if isinstance(stored, str) else fields_of(stored, "conversation").get("id")
-            items = yield from _pages(f"/conversations/{quote(str(name), safe='')}/items", "desc")
-            items.reverse()
-            earlier = None
+            items, more = yield from _newest(f"/conversations/{quote(str(name), safe='')}/items")
+            earlier = {"conversation": stored if more else None}
         else:
             break
         history[:0] = items
-        body = {**body, "previous_response_id": earlier, "conversation": None}
+        body = {**body, "previous_response_id": None, "conversation": None, **earlier}
         conversation = conversation_of(body, history=history)
     return conversation
 
@@ -92,14 +92,16 @@ def _response_path(id_: object) -> str:
     return f"/responses/{quote(str(id_), safe='')}"
 
 
-def _pages(path: str, order: str) -> Generator[Fetch, JsonObject, list[object]]:
-    """The items of a stored history.
+def _newest(path: str) -> Generator[Fetch, JsonObject, tuple[list[object], bool]]:
+    """The newest items of a stored history, oldest first, and whether there are more before them.
+
+    It is read back to the page on which a user speaks.
 
     Raises:
-        UnsupportedContentError: it does not come to an end, or is no list of items.
+        UnsupportedContentError: it is no list of items, or no user speaks in too many of them.
     """
-    items: list[object] = []
-    query: dict[str, object] = {"order": order, "limit": _PAGE}
+    newest: list[object] = []
+    query: dict[str, object] = {"order": "desc", "limit": _PAGE}
     for _ in range(_READ):
         page = yield Fetch(path, query)
         data = page.get("data")
@@ -107,11 +109,13 @@ def _pages(path: str, order: str) -> Generator[Fetch, JsonObject, list[object]]:
             raise UnsupportedContentError(
                 f"{path} gave no list of items: what was asked cannot be found there"
             )
-        items += data
-        if not page.get("has_more") or not data:
-            return items
+        newest += data
+        more = bool(page.get("has_more")) and bool(data)
+        oldest_first = newest[::-1]
+        if not more or has_request(conversation_of({}, history=oldest_first)):
+            return oldest_first, more
         query = {**query, "after": page.get("last_id") or fields_of(data[-1], path).get("id")}
     raise UnsupportedContentError(
-        f"{path} holds over {_PAGE * _READ:,} items, too many to look for what was asked: put what the user "
-        "says into the input"
+        f"no user speaks in the newest {_PAGE * _READ:,} items of {path}: "
+        "put what the user says into the input"
     )

@@ -155,7 +155,7 @@ def _told(type_: str, fields: Mapping[str, object]) -> Iterator[tuple[Part, bool
     if stem in _DELTAS and ending in ("delta", "added", "done"):
         path = item + _DELTAS[stem].format_map(_Indices(fields))
         for name in ("delta", *_WHOLE):
-            if name in fields:
+            if fields.get(name) is not None:
                 text = checked_text(fields[name], path)
                 if name != "delta" and isinstance(fields.get("name"), str):
                     text = (

@@ -5,6 +5,7 @@ the names in `_NOT_SAID`. An item of unknown type is read as its JSON.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -57,13 +58,14 @@ _NAMED_CALLS: Final[Mapping[str, str]] = {
 }
 """Calls that have a name, and the field of what they are called with."""
 
-_NOT_SAID: Final = frozenset(
-    {"id", "type", "status", "role", "phase", "object", "call_id", "approval_request_id", "created_by"}
-    | {"file_id", "container_id", "caller", "fingerprint", "server_label", "execution"}
-    # What only the provider can read, and what the client itself makes from the text beside it.
-    | {"encrypted_content", "parsed", "parsed_arguments"}
+_NAMES: Final = frozenset(
+    {"id", "type", "status", "role", "phase", "object", "call_id", "caller_id", "approval_request_id"}
+    | {"file_id", "container_id", "created_by", "fingerprint", "server_label", "execution"}
 )
-"""Fields whose strings nobody says: addresses, kinds and states."""
+"""Fields that hold addresses, kinds and states, as long as what they hold looks like one."""
+_NAME: Final = re.compile(r"[\w.:/+=-]{0,256}")
+_SEALED: Final = "encrypted_content"
+"""What only the provider can read."""
 
 _TEXT_PARTS: Final = frozenset(
     {"input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text", "logs"}
@@ -163,12 +165,12 @@ def member_parts(
             spelt = unspoken({"content": member}, {"content": said})
             if spelt:
                 yield Part(f"{path}.{name}", kind, checked_text(spelt, f"{path}.{name}"))
-        elif name not in _NOT_SAID and name not in but:
+        elif name not in but and not _is_unsaid(name, member):
             yield from _texts(member, f"{path}.{name}", kind)
 
 
 def _field_parts(name: str, value: object, path: str, kind: PartKind) -> Iterator[Part]:
-    if name in _NOT_SAID:
+    if _is_unsaid(name, value):
         return
     if name in _RESULTS and kind is PartKind.TOOL_CALL:
         kind = PartKind.TOOL_RESULT
@@ -176,6 +178,13 @@ def _field_parts(name: str, value: object, path: str, kind: PartKind) -> Iterato
         yield from content_parts(value, path, kind)
     else:
         yield from _texts(value, path, kind)
+
+
+def _is_unsaid(name: str, value: object) -> bool:
+    """Whether a field is one whose value nobody says."""
+    if name in _NAMES:
+        return value is None or (isinstance(value, str) and _NAME.fullmatch(value) is not None)
+    return name == _SEALED
 
 
 def _texts(value: object, path: str, kind: PartKind) -> Iterator[Part]:

@@ -251,6 +251,21 @@ def test_what_the_user_said_is_looked_for_in_a_stored_conversation(scripted: Scr
     assert judge.requests[-1].prompt == "How do I keep bread fresh?"
 
 
+def test_a_long_conversation_is_read_back_to_what_the_user_said_last(scripted: Scripted) -> None:
+    judge = classifier()
+    items: Items = [RESULT]
+    pages: dict[str, Json] = {
+        "": {"data": [{"id": "9", **CALL}], "has_more": True, "last_id": "9"},
+        " after 9": {"data": [{"id": "8", **USER}], "has_more": True, "last_id": "8"},
+    }
+    for after, page in pages.items():
+        scripted.serve(f"GET /conversations/conv_1/items{after}", page)
+    with guarded(scripted, judge) as client:
+        result = client.responses.create(model="m", input=items, conversation="conv_1")
+    assert judge.requests[-1].prompt == "How do I keep bread fresh?"
+    assert ("conversation[conv_1]", "earlier turn") in left_out(coverage_of(result))
+
+
 def test_a_harmful_request_in_a_stored_history_blocks_its_tool_results(scripted: Scripted) -> None:
     asked: Json = {
         "object": "list",

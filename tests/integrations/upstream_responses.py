@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Unpack
+from urllib.parse import parse_qs
 
 from guardreasoner_openai import wrap
 from openai import OpenAI
@@ -171,6 +172,7 @@ HARMFUL: Final[dict[str, dict[str, Json]]] = {
         "pending_safety_checks": [],
         "action": {"type": "type", "text": "HARM"},
     },
+    "prose where a state should be": message("Fine.") | {"status": "it says HARM"},
     "unknown item": {"type": "of_tomorrow", "id": "t", "deep": [{"HARM": 1}]},
 }
 """Output items that show harm, by where."""
@@ -198,6 +200,7 @@ class Scripted(Upstream):
         upstream.serve("POST /responses", response(message("Hello.")))
         upstream.serve("POST /responses", [{"type": "response.created", ...}, ...])   # a stream
         upstream.serve("GET /responses/resp_1 streamed", [...])   # where both forms are asked for
+        upstream.serve("GET /conversations/c/items after 7", ...)   # the page after item 7
     """
 
     def __init__(self) -> None:
@@ -212,8 +215,12 @@ class Scripted(Upstream):
         call = line.call
         path, _, query = call.path.removeprefix("/v1").partition("?")
         name = f"{call.method} {path}"
-        streamed = f"{name} streamed" if "stream=true" in query or call.body.get("stream") else name
-        answer = self._served.get(streamed, self._served.get(name))
+        form = ""
+        if "stream=true" in query or call.body.get("stream"):
+            form = " streamed"
+        elif after := parse_qs(query).get("after"):
+            form = f" after {after[0]}"
+        answer = self._served.get(name + form, self._served.get(name))
         if isinstance(answer, Sequence) and not isinstance(answer, str):
             line.send_events(reply, (_event(event, number) for number, event in enumerate(answer)))
         elif answer is not None:
