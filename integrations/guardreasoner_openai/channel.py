@@ -8,18 +8,36 @@ of it what was asked for. What no route names is refused.
 The logic is `_Exchange`'s and written once; the two channels do the I/O, blocking and not.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import httpx2
-from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
+from openai import APIError, APIStatusError, AsyncOpenAI, AsyncStream, OpenAI, Stream
 from openai._models import FinalRequestOptions
 from openai._types import NotGiven
 
 from guardreasoner_openai import answers
 from guardreasoner_openai.answers import Form, Upstream
-from guardreasoner_openai.endpoints import Endpoint, Fetch, JsonObject, Piece, Reading, Request, json_object
+from guardreasoner_openai.endpoints import (
+    Endpoint,
+    Fetch,
+    JsonObject,
+    Piece,
+    Reading,
+    Request,
+    json_object,
+    strings,
+)
 from guardreasoner_openai.outcomes import Record, attach
 from guardreasoner_openai.surfaces import SURFACES, Decision, refusal, route_of
 from guardreasoner_sdk.conversation import ConversationLike
@@ -32,6 +50,8 @@ from guardreasoner_sdk.streaming import Gate
 
 _JSON: Final[Any] = object
 """The type by which the client library gives JSON as it is."""
+_UNSEEN: Final = (401, 403, 404, 408, 409, 429)
+"""The statuses of requests that no model has seen: without leave, unknown, in conflict, too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +113,7 @@ class _Exchange:
     stream_cls: type[Any] | None
     record: Record = field(default_factory=Record)
     upstream: Upstream | None = None
+    failure: APIStatusError | None = None
     form: Form = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +130,22 @@ class _Exchange:
         self.upstream = Upstream.of(answer)
         return self.upstream
 
+    def failed(self, error: APIStatusError) -> Upstream:
+        """Take note of an error, which is raised once it is judged: some quote what the model has said.
+
+        Raises:
+            APIStatusError: an error of a request that no model has seen.
+        """
+        if error.status_code in _UNSEEN:
+            raise error
+        self.failure = error
+        self.upstream = Upstream(error.response, 0)
+        return self.upstream
+
     def replies(self, upstream: Upstream) -> Sequence[object]:
         """The replies in it; those of a stream are judged as it is read."""
+        if self.failure is not None:
+            return ("\n".join(strings(self.failure.body)),)
         return () if self.request.stream else self.endpoint.replies(upstream.json())
 
     def answer(
@@ -129,6 +164,8 @@ class _Exchange:
             if stopped.decision.stage is Stage.REQUEST:  # a thread that overlaps may still be answered
                 self.upstream = None
             return self._given(self._replaced(stopped))
+        if self.failure is not None:
+            raise self.failure
         assert guarded.value is not None
         if not self.request.stream or not self.guarding.guard.policy.checks(Stage.RESPONSE):
             return self._given(answers.judged(guarded.value, self.record))
@@ -153,13 +190,14 @@ class _Exchange:
             reading = self.endpoint.reading(self.request)
             body = answers.event_bytes(reading.replaced(message)) + reading.closing
             return self._other(body, "text/event-stream; charset=utf-8")
-        answer = None if self.upstream is None else self.upstream.json()
+        answer = None if self.upstream is None or self.failure is not None else self.upstream.json()
         return self._other(answers.json_bytes(self.endpoint.replaced(self.request, answer, message)))
 
     def _other(self, body: bytes, content_type: str = "application/json") -> httpx2.Response:
+        upstream = None if self.failure is not None else self.upstream
         url = str(self.guarding.client.base_url).rstrip("/") + self.options.url
         request = httpx2.Request(self.options.method.upper(), url)
-        return answers.replaced(self.upstream, request, self.record, body, content_type)
+        return answers.replaced(upstream, request, self.record, body, content_type)
 
     def _given(self, response: httpx2.Response) -> object:
         return answers.given(
@@ -221,6 +259,8 @@ def _next(events: Iterator[object], upstream: Upstream) -> object:
     """The next event. One that cannot be decoded is not quoted, as the decoder's error would."""
     try:
         return next(events, _END)
+    except APIError as error:
+        return _failure(error)
     except ValueError:
         pass
     raise upstream.unreadable()
@@ -229,9 +269,22 @@ def _next(events: Iterator[object], upstream: Upstream) -> object:
 async def _anext(events: AsyncIterator[object], upstream: Upstream) -> object:
     try:
         return await anext(events, _END)
+    except APIError as error:
+        return _failure(error)
     except ValueError:
         pass
     raise upstream.unreadable()
+
+
+def _failure(error: APIError) -> Piece:
+    """An error that the provider put into a stream, as a piece: it is judged, and raised by the reader."""
+    if error.body is None:
+        raise error
+    return Piece(events=({"error": error.body},), text="\n".join(strings(error.body)), lane=_failure)
+
+
+def _taken(event: object, reading: Reading, upstream: Upstream) -> Iterable[Piece]:
+    return (event,) if isinstance(event, Piece) else reading.take(json_object(event, upstream.path))
 
 
 class Channel(OpenAI):
@@ -261,7 +314,11 @@ class Channel(OpenAI):
 
         def call() -> Upstream:
             raw = answers.raw(exchange.options)
-            return exchange.arrived(self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls))
+            try:
+                answer = self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls)
+            except APIStatusError as error:
+                return exchange.failed(error)
+            return exchange.arrived(answer)
 
         source = self._asked(exchange)
         guard, overlap = self._guarding.guard, self._guarding.overlap
@@ -290,7 +347,7 @@ class Channel(OpenAI):
         with Stream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
             iterator = iter(events)
             while (event := _next(iterator, upstream)) is not _END:
-                yield from reading.take(json_object(event, upstream.path))
+                yield from _taken(event, reading, upstream)
             yield from reading.end()
 
 
@@ -316,9 +373,11 @@ class AsyncChannel(AsyncOpenAI):
 
         async def call() -> Upstream:
             raw = answers.raw(exchange.options)
-            return exchange.arrived(
-                await self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls)
-            )
+            try:
+                answer = await self._own.request(cast_to, raw, stream=stream, stream_cls=stream_cls)
+            except APIStatusError as error:
+                return exchange.failed(error)
+            return exchange.arrived(answer)
 
         source = await self._asked(exchange)
         guard, overlap = self._guarding.guard, self._guarding.overlap
@@ -347,7 +406,7 @@ class AsyncChannel(AsyncOpenAI):
         async with AsyncStream[Any](cast_to=_JSON, response=upstream.response, client=self._own) as events:
             iterator = aiter(events)
             while (event := await _anext(iterator, upstream)) is not _END:
-                for piece in reading.take(json_object(event, upstream.path)):
+                for piece in _taken(event, reading, upstream):
                     yield piece
             for piece in reading.end():
                 yield piece

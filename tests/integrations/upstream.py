@@ -226,14 +226,14 @@ class Upstream:
         line.rest(reply.first)
         if reply.cut_after == 0:
             raise _BrokenOffError
-        if reply.status != 200:
-            line.send_json(reply.status, replies.error(reply.status))
-            return
         if reply.raw is not None:
             if isinstance(reply.raw, Sequence) and not isinstance(reply.raw, str):
                 line.send_events(reply, replies.raw_events(reply.raw))
             else:
-                line.send_json(200, reply.raw)
+                line.send_json(reply.status, reply.raw)
+            return
+        if reply.status != 200:
+            line.send_json(reply.status, replies.error(reply.status))
             return
         path = call.path.split("?")[0].removeprefix("/v1").split("/")[1:]
         match call.method, path[2:] if path[0] == "deployments" else path:  # as Azure puts the model

@@ -28,9 +28,13 @@ def says(text: str = "How do I keep bread fresh?") -> list[ChatCompletionUserMes
 
 @contextmanager
 def guarded(upstream: Upstream, by: Guard | None = None) -> Iterator[OpenAI]:
-    """A guarded client of a provider."""
+    """A guarded client of a provider.
+
+    Where no other guard is given, the model is called after the verdict on the prompt: a sync call that
+    overlaps with it goes on when it is blocked, and the client is closed by then.
+    """
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-        yield (by or guard()).wrap(client)
+        yield (by or guard(overlap=False)).wrap(client)
 
 
 class _Waiting(FakeClassifier):

@@ -37,7 +37,7 @@ def test_a_harmful_prompt_raises_with_decision_and_verdict(upstream: Upstream) -
 
 def test_without_overlap_a_blocked_prompt_never_reaches_the_model(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-        waiting = guardreasoner_openai.wrap(guard(), client, overlap=False)
+        waiting = guardreasoner_openai.wrap(guard(overlap=False), client, overlap=False)
         with pytest.raises(Blocked):
             waiting.chat.completions.create(model="m", messages=says("HARM"))
     assert upstream.calls == ()
@@ -63,7 +63,11 @@ def test_what_no_guard_has_judged_carries_no_verdicts(upstream: Upstream) -> Non
 def test_a_completion_is_what_it_would_be_without_the_guard(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k") as client:
         bare = client.chat.completions.create(model="m", messages=says(), n=2, logprobs=True)
-        judged = guard().wrap(client).chat.completions.create(model="m", messages=says(), n=2, logprobs=True)
+        judged = (
+            guard(overlap=False)
+            .wrap(client)
+            .chat.completions.create(model="m", messages=says(), n=2, logprobs=True)
+        )
     assert judged.to_dict() == bare.to_dict()
     assert type(judged) is type(bare)
     assert judged._request_id == bare._request_id
@@ -164,7 +168,7 @@ def test_tool_results_are_judged_when_asked_for(upstream: Upstream, checked: boo
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "HARM"},
     ]
-    with guarded(upstream, guard(check_tool_results=checked)) as client:
+    with guarded(upstream, guard(check_tool_results=checked, overlap=False)) as client:
         if checked:
             with pytest.raises(Blocked):
                 client.chat.completions.create(model="m", messages=messages)  # type: ignore[arg-type]
@@ -176,7 +180,7 @@ def test_tool_results_are_judged_when_asked_for(upstream: Upstream, checked: boo
 
 
 def test_a_replaced_prompt_is_a_completion_of_the_message(upstream: Upstream) -> None:
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         done = client.chat.completions.create(model="m", messages=says("HARM"), n=2)
     assert [each.message.content for each in done.choices] == ["Not that."] * 2
     assert {each.finish_reason for each in done.choices} == {"content_filter"}
@@ -186,7 +190,7 @@ def test_a_replaced_prompt_is_a_completion_of_the_message(upstream: Upstream) ->
 
 def test_a_replaced_reply_keeps_the_usage_and_nothing_that_was_said(upstream: Upstream) -> None:
     upstream.reply(Reply("HARM", tool_calls=[ToolCall("f", '"HARM"')]))
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         raw = client.chat.completions.with_raw_response.create(model="m", messages=says(), logprobs=True)
     done = raw.parse()
     assert done.choices[0].finish_reason == "content_filter"
@@ -201,7 +205,7 @@ def test_a_replaced_reply_raises_in_parse_as_filtered_ones_do_and_carries_its_ve
 ) -> None:
     upstream.reply(Reply.of_json({"kind": SECRET}))
     with (
-        guarded(upstream, guard(policy=REPLACE)) as client,
+        guarded(upstream, guard(policy=REPLACE, overlap=False)) as client,
         pytest.raises(openai.ContentFilterFinishReasonError) as filtered,
     ):
         client.chat.completions.parse(model="m", messages=says(), response_format=Bread)
@@ -256,7 +260,11 @@ def test_a_raw_response_is_judged_before_it_is_handed_over(upstream: Upstream) -
 def test_a_raw_response_is_as_without_the_guard_and_carries_its_verdicts(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k") as client:
         bare = client.chat.completions.with_raw_response.create(model="m", messages=says())
-        raw = guard().wrap(client).chat.completions.with_raw_response.create(model="m", messages=says())
+        raw = (
+            guard(overlap=False)
+            .wrap(client)
+            .chat.completions.with_raw_response.create(model="m", messages=says())
+        )
     assert type(raw) is type(bare)
     assert (raw.text, raw.status_code, raw.method) == (bare.text, bare.status_code, bare.method)
     assert raw.elapsed is not None
@@ -284,11 +292,11 @@ def test_a_raw_form_that_is_asked_for_by_header_is_judged(upstream: Upstream, va
 def test_a_client_whose_headers_ask_for_another_form_hands_over_nothing(upstream: Upstream) -> None:
     headers = {"x-stainless-raw-response": "stream"}
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0, default_headers=headers) as client:
-        done = guard().wrap(client).chat.completions.create(model="m", messages=says())
+        done = guard(overlap=False).wrap(client).chat.completions.create(model="m", messages=says())
         assert isinstance(done, ChatCompletion)
         upstream.reply(Reply("HARM"))
         with pytest.raises(Blocked):
-            guard().wrap(client).chat.completions.create(model="m", messages=says())
+            guard(overlap=False).wrap(client).chat.completions.create(model="m", messages=says())
 
 
 # -- kinds of clients
@@ -300,8 +308,31 @@ def test_the_clients_own_errors_pass(upstream: Upstream) -> None:
         client.chat.completions.create(model="m", messages=says())
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_that_quotes_the_model_is_judged(upstream: Upstream, stream: bool) -> None:
+    upstream.reply(Reply(status=400, raw={"error": {"message": "no tool call", "failed_generation": SECRET}}))
+    with guarded(upstream) as client, pytest.raises(Blocked) as blocked:
+        client.chat.completions.create(model="m", messages=says(), stream=stream)
+    assert SECRET not in everything(blocked.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_that_quotes_the_model_is_replaced_as_a_reply_is(upstream: Upstream, stream: bool) -> None:
+    upstream.reply(Reply(status=500, raw={"error": {"message": SECRET}}))
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
+        raw = client.chat.completions.with_raw_response.create(model="m", messages=says(), stream=stream)
+    assert raw.status_code == 200
+    assert "Not that." in b"".join(raw.http_response.iter_bytes()).decode()
+
+
+def test_an_error_of_the_account_is_not_judged(upstream: Upstream) -> None:
+    upstream.reply(Reply(status=429, raw={"error": {"message": "HARM"}}))
+    with guarded(upstream) as client, pytest.raises(openai.RateLimitError):
+        client.chat.completions.create(model="m", messages=says())
+
+
 def test_a_guard_that_cannot_judge_blocks(upstream: Upstream) -> None:
-    by = guard(FakeClassifier(lambda _: EngineUnavailableError("gone")))
+    by = guard(FakeClassifier(lambda _: EngineUnavailableError("gone")), overlap=False)
     with guarded(upstream, by) as client, pytest.raises(Blocked) as blocked:
         client.chat.completions.create(model="m", messages=says())
     assert isinstance(blocked.value.__cause__, EngineUnavailableError)
@@ -309,7 +340,7 @@ def test_a_guard_that_cannot_judge_blocks(upstream: Upstream) -> None:
 
 def test_an_azure_client_is_guarded(upstream: Upstream) -> None:
     with AzureOpenAI(base_url=upstream.url, api_key="k", api_version="1", max_retries=0) as client:
-        wrapped = guard().wrap(client)
+        wrapped = guard(overlap=False).wrap(client)
         assert wrapped.chat.completions.create(model="m", messages=says()).choices[0].message.content
         upstream.reply(Reply("HARM"))
         with pytest.raises(Blocked):
@@ -322,7 +353,7 @@ def test_a_client_that_speaks_through_httpx_is_guarded(upstream: Upstream) -> No
         httpx.Client() as http,
         OpenAI(base_url=upstream.url, api_key="k", http_client=http) as client,  # type: ignore[arg-type]
     ):
-        wrapped = guard(policy=REPLACE).wrap(client)
+        wrapped = guard(policy=REPLACE, overlap=False).wrap(client)
         assert outcomes_of(wrapped.chat.completions.create(model="m", messages=says()))
         upstream.reply(Reply("HARM"))
         done = wrapped.chat.completions.create(model="m", messages=says())
@@ -354,7 +385,7 @@ def test_a_stored_completion_is_judged_with_what_it_answers(upstream: Upstream) 
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
         stored = client.chat.completions.create(model="m", messages=says("and HARM"), store=True)
         with pytest.raises(Blocked) as blocked:
-            guard().wrap(client).chat.completions.retrieve(stored.id)
+            guard(overlap=False).wrap(client).chat.completions.retrieve(stored.id)
         assert blocked.value.decision.stage is Stage.REQUEST
 
 
@@ -370,7 +401,7 @@ def test_a_harmful_stored_completion_is_not_given(upstream: Upstream) -> None:
     upstream.reply(Reply("HARM"))
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
         stored = client.chat.completions.create(model="m", messages=says(), store=True)
-        for retrieve in _retrievals(guard().wrap(client)):
+        for retrieve in _retrievals(guard(overlap=False).wrap(client)):
             with pytest.raises(Blocked):
                 retrieve(stored.id)
 
@@ -389,13 +420,13 @@ def test_an_async_client_retrieves_the_same(upstream: Upstream) -> None:
         async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
             stored = await client.chat.completions.create(model="m", messages=says("HARM"), store=True)
             with pytest.raises(Blocked):
-                await guard().wrap(client).chat.completions.retrieve(stored.id)
+                await guard(overlap=False).wrap(client).chat.completions.retrieve(stored.id)
 
     asyncio.run(ask())
 
 
 def test_json_of_a_replaced_completion_is_valid(upstream: Upstream) -> None:
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         raw = client.chat.completions.with_raw_response.create(model="m", messages=says("HARM"))
     assert json.loads(raw.text)["choices"][0]["message"]["content"] == "Not that."
     assert raw.http_request.url.path == "/v1/chat/completions"

@@ -82,7 +82,7 @@ def test_what_is_not_cut_comes_as_the_server_sent_it(upstream: Upstream) -> None
     upstream.reply(Reply("Slice it.", chunk=4))
     with OpenAI(base_url=upstream.url, api_key="k") as client:
         bare = [each.to_dict() for each in stream_of(client, usage=True)]
-        judged = [each.to_dict() for each in stream_of(guard().wrap(client), usage=True)]
+        judged = [each.to_dict() for each in stream_of(guard(overlap=False).wrap(client), usage=True)]
     assert judged == bare
 
 
@@ -122,7 +122,9 @@ def test_a_blocked_async_stream_is_cancelled(upstream: Upstream) -> None:
     async def ask() -> None:
         async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
             stream = (
-                await guard().wrap(client).chat.completions.create(model="m", messages=says(), stream=True)
+                await guard(overlap=False)
+                .wrap(client)
+                .chat.completions.create(model="m", messages=says(), stream=True)
             )
             assert isinstance(stream, AsyncStream)
             came: list[ChatCompletionChunk] = []
@@ -150,7 +152,7 @@ def test_closing_an_async_stream_hangs_up(upstream: Upstream, begun: bool) -> No
 
     async def ask() -> None:
         async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-            wrapped = guard().wrap(client)
+            wrapped = guard(overlap=False).wrap(client)
             async with await wrapped.chat.completions.create(
                 model="m", messages=says(), stream=True
             ) as stream:
@@ -167,6 +169,21 @@ def test_a_connection_that_breaks_shows_what_was_judged_and_the_clients_error(up
     with guarded(upstream) as client, pytest.raises(openai.APIConnectionError):
         came.extend(stream_of(client))
     assert text_of(came)
+
+
+def test_an_error_in_a_stream_is_raised_after_what_was_allowed(upstream: Upstream) -> None:
+    upstream.reply(Reply(raw=[chunk(delta({"content": "Well. "})), {"error": {"message": "overloaded"}}]))
+    came: list[ChatCompletionChunk] = []
+    with guarded(upstream) as client, pytest.raises(openai.APIError, match="overloaded"):
+        came.extend(stream_of(client))
+    assert text_of(came) == "Well. "
+
+
+def test_an_error_in_a_stream_is_judged(upstream: Upstream) -> None:
+    upstream.reply(Reply(raw=[{"error": {"message": "cannot parse", "text": SECRET}}]))
+    with guarded(upstream) as client, pytest.raises(Blocked) as blocked:
+        list(stream_of(client))
+    assert SECRET not in everything(blocked.value)
 
 
 # -- every text
@@ -239,7 +256,9 @@ def test_an_async_stream_quotes_nothing_that_cannot_be_read(upstream: Upstream) 
     async def ask() -> BaseException:
         async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
             stream = (
-                await guard().wrap(client).chat.completions.create(model="m", messages=says(), stream=True)
+                await guard(overlap=False)
+                .wrap(client)
+                .chat.completions.create(model="m", messages=says(), stream=True)
             )
             with pytest.raises(UnsupportedContentError) as error:
                 await anext(stream)
@@ -372,7 +391,7 @@ def test_a_chunk_is_cut_where_its_judged_part_ends_and_so_are_its_log_probabilit
 
 
 def test_a_replaced_prompt_is_a_stream_of_the_message(upstream: Upstream) -> None:
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         stream = client.chat.completions.create(model="m", messages=says("HARM"), stream=True, n=2)
         chunks = list(stream)
     for index in (0, 1):
@@ -382,7 +401,7 @@ def test_a_replaced_prompt_is_a_stream_of_the_message(upstream: Upstream) -> Non
 
 def test_a_replaced_stream_ends_in_the_message_and_keeps_the_usage_that_came(upstream: Upstream) -> None:
     upstream.reply(Reply("fine. HARM", others=[Reply("fine.")]))
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         chunks = list(stream_of(client, n=2, usage=True))
     assert "HARM" not in repr(chunks)
     assert text_of(chunks) == "Not that."
@@ -392,7 +411,7 @@ def test_a_replaced_stream_ends_in_the_message_and_keeps_the_usage_that_came(ups
 
 def test_the_message_comes_after_what_was_allowed(upstream: Upstream) -> None:
     upstream.reply(Reply(LATE))
-    with guarded(upstream, guard(policy=REPLACE)) as client:
+    with guarded(upstream, guard(policy=REPLACE, overlap=False)) as client:
         stream = stream_of(client)
         text = text_of(stream)
     assert text.startswith(SENTENCE)
@@ -429,7 +448,7 @@ def test_the_helper_never_shows_harm(upstream: Upstream) -> None:
 def test_a_structured_stream_that_is_replaced_raises_as_filtered_ones_do(upstream: Upstream) -> None:
     upstream.reply(Reply.of_json({"kind": SECRET}))
     with (
-        guarded(upstream, guard(policy=REPLACE)) as client,
+        guarded(upstream, guard(policy=REPLACE, overlap=False)) as client,
         client.chat.completions.stream(model="m", messages=says(), response_format=Bread) as stream,
         pytest.raises(openai.ContentFilterFinishReasonError) as filtered,
     ):
@@ -493,7 +512,7 @@ def test_a_raw_stream_gives_no_way_to_the_connection(upstream: Upstream) -> None
 
 def test_a_stream_passes_untouched_where_replies_are_not_checked(upstream: Upstream) -> None:
     upstream.reply(Reply("HARM"))
-    with guarded(upstream, guard(check_output=False)) as client:
+    with guarded(upstream, guard(check_output=False, overlap=False)) as client:
         stream = stream_of(client)
         assert text_of(stream) == "HARM"
     assert len(outcomes_of(stream)) == 1

@@ -66,7 +66,7 @@ def test_nothing_is_decided_on_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_guarded_names_itself_and_the_switch_that_allows_it(name: str) -> None:
-    client = guard().wrap(CLIENT)
+    client = guard(overlap=False).wrap(CLIENT)
     with pytest.raises(UnguardedSurface) as refused:
         getattr(client, name)
     assert refused.value.surface == name
@@ -75,14 +75,14 @@ def test_what_is_not_guarded_names_itself_and_the_switch_that_allows_it(name: st
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_async_client_refuses_the_same(name: str) -> None:
-    client = guard().wrap(CLIENTS[1])
+    client = guard(overlap=False).wrap(CLIENTS[1])
     with pytest.raises(UnguardedSurface):
         getattr(client, name)
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_the_raw_forms_of_a_client_refuse_what_it_refuses(form: str) -> None:
-    client = guard().wrap(CLIENT)
+    client = guard(overlap=False).wrap(CLIENT)
     with pytest.raises(UnguardedSurface, match="audio"):
         _ = getattr(client, form).audio
 
@@ -108,7 +108,7 @@ def test_a_request_that_no_route_names_is_refused(upstream: Upstream) -> None:
 
 def test_what_is_allowed_by_name_works_as_it_does_on_the_client(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-        allowing = guardreasoner_openai.wrap(guard(), client, allow=("models",))
+        allowing = guardreasoner_openai.wrap(guard(overlap=False), client, allow=("models",))
         assert [model.id for model in allowing.models.list()] == ["m"]
         assert allowing.with_raw_response.models.list().status_code == 200
         with pytest.raises(UnguardedSurface):
@@ -117,7 +117,7 @@ def test_what_is_allowed_by_name_works_as_it_does_on_the_client(upstream: Upstre
 
 def test_embeddings_files_and_models_are_allowed_as_a_group(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-        allowing = guardreasoner_openai.wrap(guard(), client, allow=("data",))
+        allowing = guardreasoner_openai.wrap(guard(overlap=False), client, allow=("data",))
         assert allowing.files is client.files
         assert allowing.models is client.models
         assert len(allowing.embeddings.create(model="m", input="a").data) == 1
@@ -125,18 +125,18 @@ def test_embeddings_files_and_models_are_allowed_as_a_group(upstream: Upstream) 
 
 def test_the_refusal_of_one_of_a_group_names_the_group() -> None:
     with pytest.raises(UnguardedSurface, match=r"or allow=\('data',\) for embeddings, files, models"):
-        _ = guard().wrap(CLIENT).models
+        _ = guard(overlap=False).wrap(CLIENT).models
 
 
 @pytest.mark.parametrize("names", [("chat",), ("audio.speech",), ("close",), ("nothing",)])
 def test_allowing_what_is_no_unguarded_surface_is_an_error(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match=f"allow names '{names[0]}'"):
-        guardreasoner_openai.wrap(guard(), CLIENT, allow=names)
+        guardreasoner_openai.wrap(guard(overlap=False), CLIENT, allow=names)
 
 
 def test_allowing_one_string_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"\('audio',\)"):
-        guardreasoner_openai.wrap(guard(), CLIENT, allow="audio")
+        guardreasoner_openai.wrap(guard(overlap=False), CLIENT, allow="audio")
 
 
 class Special(OpenAI):
@@ -149,15 +149,15 @@ class Special(OpenAI):
 def test_what_a_derived_client_adds_is_refused_until_it_is_allowed() -> None:
     with Special(api_key="k") as client:
         with pytest.raises(UnguardedSurface, match="help is not guarded"):
-            guard().wrap(client).help()
-        allowing = guardreasoner_openai.wrap(guard(), client, allow=("help",))
+            guard(overlap=False).wrap(client).help()
+        allowing = guardreasoner_openai.wrap(guard(overlap=False), client, allow=("help",))
         assert isinstance(allowing, Special)
         assert allowing.help() == "mine"
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: type(client).__name__)
 def test_a_guarded_client_is_of_the_clients_type(client: OpenAI | AsyncOpenAI) -> None:
-    wrapped = guard().wrap(client)
+    wrapped = guard(overlap=False).wrap(client)
     assert isinstance(wrapped, type(client))
     assert isinstance(wrapped.chat, type(client.chat))
     assert wrapped.chat is wrapped.chat
@@ -165,7 +165,7 @@ def test_a_guarded_client_is_of_the_clients_type(client: OpenAI | AsyncOpenAI) -
 
 def test_its_settings_are_those_of_the_client() -> None:
     with OpenAI(api_key="k", base_url="http://localhost/v1", timeout=7) as client:
-        wrapped = guard().wrap(client)
+        wrapped = guard(overlap=False).wrap(client)
         assert wrapped.api_key == "k"
         assert wrapped.base_url == client.base_url
         assert wrapped.timeout == 7
@@ -174,18 +174,18 @@ def test_its_settings_are_those_of_the_client() -> None:
 
 
 def test_a_resource_of_a_guarded_client_cannot_be_replaced() -> None:
-    wrapped = guard().wrap(CLIENT)
+    wrapped = guard(overlap=False).wrap(CLIENT)
     with pytest.raises(ConfigError, match="chat of a guarded client cannot be set"):
         wrapped.__setattr__("chat", CLIENT.chat)
 
 
 def test_an_attribute_that_no_client_has_is_missing() -> None:
-    assert not hasattr(guard().wrap(CLIENT), "nothing")
+    assert not hasattr(guard(overlap=False).wrap(CLIENT), "nothing")
 
 
 def test_copies_stay_guarded_and_allow_the_same(upstream: Upstream) -> None:
     with OpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
-        allowing = guardreasoner_openai.wrap(guard(), client, allow=("models",))
+        allowing = guardreasoner_openai.wrap(guard(overlap=False), client, allow=("models",))
         for copied in (allowing.copy(timeout=5), allowing.with_options(timeout=5)):
             assert copied.timeout == 5
             assert [model.id for model in copied.models.list()] == ["m"]
@@ -195,7 +195,7 @@ def test_copies_stay_guarded_and_allow_the_same(upstream: Upstream) -> None:
 
 def test_a_guarded_client_closes_the_client(upstream: Upstream) -> None:
     client = OpenAI(base_url=upstream.url, api_key="k")
-    with guard().wrap(client) as wrapped:
+    with guard(overlap=False).wrap(client) as wrapped:
         assert not wrapped.is_closed()
     assert client.is_closed()
 
@@ -203,7 +203,7 @@ def test_a_guarded_client_closes_the_client(upstream: Upstream) -> None:
 def test_a_guarded_async_client_closes_the_client(upstream: Upstream) -> None:
     async def use() -> AsyncOpenAI:
         client = AsyncOpenAI(base_url=upstream.url, api_key="k")
-        async with guard().wrap(client) as wrapped:
+        async with guard(overlap=False).wrap(client) as wrapped:
             assert not wrapped.is_closed()
         return client
 
@@ -212,9 +212,9 @@ def test_a_guarded_async_client_closes_the_client(upstream: Upstream) -> None:
 
 def test_a_client_that_is_guarded_already_is_an_error() -> None:
     with pytest.raises(ConfigError, match="guarded already"):
-        guard().wrap(guard().wrap(CLIENT))
+        guard(overlap=False).wrap(guard(overlap=False).wrap(CLIENT))
 
 
 def test_what_is_no_client_is_an_error() -> None:
     with pytest.raises(ConfigError, match="cannot wrap a module"):
-        guardreasoner_openai.wrap(guard(), openai)  # type: ignore[type-var]
+        guardreasoner_openai.wrap(guard(overlap=False), openai)  # type: ignore[type-var]
