@@ -163,6 +163,39 @@ def test_a_call_is_held_until_all_of_it_was_judged(upstream: Upstream, reply: Re
     assert reply.tool_calls[0].arguments in str(judge.requests[-1].response)
 
 
+@pytest.mark.parametrize(
+    "stem",
+    ["function_call_arguments", "custom_tool_call_input", "shell_call_command", "of_tomorrow"],
+)
+def test_a_call_that_was_not_announced_is_held_all_the_same(scripted: Scripted, stem: str) -> None:
+    judge = classifier()
+    delta: Json = {"type": f"response.{stem}.delta", "delta": "bread ", **ITEM}
+    begun: Json = {"type": "response.created", "response": response()}
+    scripted.serve("POST /responses", [begun, *[delta] * 200])
+    with guarded(scripted, judge) as client:
+        stream = client.responses.create(model="m", input="hello", stream=True)
+        for event in stream:
+            if event.type.endswith(".delta"):
+                break
+        stream.close()
+    assert judge.requests[-1].response == "bread " * 200
+
+
+def test_arguments_that_are_told_again_without_their_name_are_judged_once(scripted: Scripted) -> None:
+    judge = classifier()
+    call: Json = {"type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
+    events: list[Json] = [
+        {"type": "response.created", "response": response()},
+        {"type": "response.output_item.added", "output_index": 0, "item": call},
+        {"type": "response.function_call_arguments.delta", "delta": "[1]", **ITEM},
+        {"type": "response.function_call_arguments.done", "arguments": "[1]", **ITEM},
+    ]
+    scripted.serve("POST /responses", events)
+    with guarded(scripted, judge) as client:
+        list(client.responses.create(model="m", input="hello", stream=True))
+    assert judge.requests[-1].response == "f([1]"
+
+
 def test_what_follows_a_call_that_the_provider_ran_is_shown_as_it_comes(scripted: Scripted) -> None:
     searched: Json = {
         "type": "web_search_call",

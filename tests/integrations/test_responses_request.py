@@ -227,6 +227,18 @@ def test_tool_results_alone_are_judged_with_what_the_user_said_before_them(upstr
     assert (last.prompt, last.response) == ("How do I keep bread fresh?", "Keep it in a bag.")
 
 
+def test_what_the_model_answered_in_between_is_part_of_what_was_fetched(upstream: Upstream) -> None:
+    upstream.reply(Reply.calling("look_up", {"topic": "bread"}), Reply("Keep it in a bag."))
+    items: Items = [RESULT]
+    with guarded(upstream) as client:
+        first = client.responses.create(model="m", input="How do I keep bread fresh?")
+        second = client.responses.create(model="m", input=items, previous_response_id=first.id)
+    assert left_out(coverage_of(second)) == [
+        ("history[1]", "earlier step of the reply"),
+        ("input[0].output", "tool result"),
+    ]
+
+
 def test_what_the_user_said_is_looked_for_in_the_responses_before_the_last(upstream: Upstream) -> None:
     judge = classifier()
     calling = Reply.calling("look_up", {"topic": "bread"})
