@@ -9,9 +9,9 @@
     completion = client.chat.completions.create(model="...", messages=[{"role": "user", "content": "..."}])
 
 How it is built: `client` is the object that is handed out, `surfaces` decides what of it may be used,
-`channel` judges every request of a guarded resource, `answers` makes HTTP responses of judged text (from
-which the client library makes completions, raw responses and streams), and an `Endpoint` (`endpoints`; of
-chat completions in `chat`) says where the texts are in its JSON.
+`channel` judges every request of a guarded resource (the logic is in `exchange`), `answers` makes HTTP
+responses of judged text (from which the client library makes completions, raw responses and streams), and an
+`Endpoint` (`endpoints`; those of chat completions in `chat`) says where the texts are in its JSON.
 """
 
 from guardreasoner_sdk.errors import MissingDependencyError

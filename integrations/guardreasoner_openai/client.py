@@ -6,7 +6,8 @@ from typing import Any, TypeVar, cast
 
 from openai import AsyncOpenAI, OpenAI
 
-from guardreasoner_openai.channel import AsyncChannel, Channel, Guarding
+from guardreasoner_openai.channel import AsyncChannel, Channel
+from guardreasoner_openai.exchange import Guarding
 from guardreasoner_openai.surfaces import GROUPS, RESOURCES, SURFACES, Decision, refusal
 from guardreasoner_sdk.errors import ConfigError
 from guardreasoner_sdk.guard import Guard

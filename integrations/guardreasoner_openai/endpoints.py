@@ -2,7 +2,8 @@
 
 An `Endpoint` reads JSON and does no I/O: it says what is asked, where the replies are in an answer, how the
 events of a streamed answer fall into pieces to be judged, and what stands in for an answer that is replaced.
-`channel` does the rest: it judges, calls, streams, and gives every form of answer that the client has.
+`exchange` and `channel` do the rest: they judge, call, stream, and give every form of answer that the client
+has.
 
 To guard another endpoint: write an `Endpoint` (and a `Reading` for its streams), name its routes in
 `surfaces.ROUTES`, and its resource in `surfaces.RESOURCES`.

@@ -6,7 +6,8 @@ from openai.resources.responses import AsyncResponses, Responses
 from openai.resources.responses.responses import AsyncResponsesConnectionManager, ResponsesConnectionManager
 
 if TYPE_CHECKING:
-    from guardreasoner_openai.channel import AsyncChannel, Channel, Guarding
+    from guardreasoner_openai.channel import AsyncChannel, Channel
+    from guardreasoner_openai.exchange import Guarding
 
 _SURFACE: Final = "responses.connect"
 
