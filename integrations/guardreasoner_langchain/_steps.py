@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
-from guardreasoner_langchain._exits import unscreenable
+from guardreasoner_langchain._exits import Exits, unscreenable
 from guardreasoner_langchain.messages import conversation_of
 from guardreasoner_sdk import Guard
 from guardreasoner_sdk.conversation import Conversation
@@ -66,6 +66,12 @@ class Handle:
 
 Flow = Generator[Ask | Handle, Any, T]
 """Yields steps, is sent their results, and returns what its hook returns."""
+
+
+def asked(exits: Exits, ask: Ask) -> Flow[Outcome]:
+    """Take one step, and say what is to be said where its outcome is not allowed."""
+    outcome: Outcome = yield ask
+    return exits.worded(outcome)
 
 
 def run(flow: Flow[T], guard: Guard) -> T:

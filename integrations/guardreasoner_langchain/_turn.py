@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from langchain_core.messages import (
     AIMessage,
@@ -19,8 +20,11 @@ from guardreasoner_langchain.messages import noted, outcomes_of
 from guardreasoner_sdk.conversation import Conversation, Message, PartKind, Role
 from guardreasoner_sdk.outcomes import Outcome
 
-CALLS_KEY = "guardreasoner_tool_calls"
-"""Where in a reply's ``response_metadata`` digests of the tool calls stand that were judged with it."""
+M = TypeVar("M", bound=BaseMessage)
+
+JUDGED_KEY = "guardreasoner_judged"
+"""Where in a message's ``response_metadata`` digests of what was judged stand: of a reply's tool calls, of a
+result's content. Another middleware may have changed either since."""
 
 
 def prompt_of(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -92,23 +96,48 @@ def before_call(messages: Sequence[BaseMessage], call: ToolCall) -> list[BaseMes
     return list(messages)
 
 
-def with_judged_calls(message: AIMessage) -> AIMessage:
-    """A copy of a judged reply that tells which tool calls were judged with it."""
-    if not message.tool_calls:
-        return message
-    metadata = {**message.response_metadata, CALLS_KEY: [_digest(call) for call in message.tool_calls]}
-    return message.model_copy(update={"response_metadata": metadata})
+def judged_reply(message: AIMessage, outcomes: Sequence[Outcome]) -> AIMessage:
+    """A copy of a reply that tells its outcomes, and which tool calls were judged with it."""
+    return _judged(message, outcomes, [_digest_of_call(call) for call in message.tool_calls])
 
 
-def was_judged(messages: Sequence[BaseMessage], call: ToolCall) -> bool:
+def judged_result(message: M, outcome: Outcome) -> M:
+    """A copy of a result that tells its outcome, and what was judged."""
+    return _judged(message, [outcome], [_digest(message.content)])
+
+
+def call_was_judged(messages: Sequence[BaseMessage], call: ToolCall) -> bool:
     """Whether this call, as it is about to run, was judged with the last reply of the model."""
-    step = step_of(messages)
-    return bool(step) and _digest(call) in step[0].response_metadata.get(CALLS_KEY, ())
+    return _digest_of_call(call) in _judged_of(step_of(messages)[:1])
 
 
-def _digest(call: ToolCall) -> str:
-    said = json.dumps([call["id"], call["name"], call["args"]], sort_keys=True, default=repr)
-    return hashlib.sha256(said.encode()).hexdigest()
+def calls_were_judged(reply: BaseMessage) -> bool:
+    """Whether all calls in a reply were judged with it."""
+    judged = _judged_of([reply])
+    return isinstance(reply, AIMessage) and all(_digest_of_call(call) in judged for call in reply.tool_calls)
+
+
+def result_was_judged(message: BaseMessage) -> bool:
+    """Whether a result was judged as it is."""
+    return _digest(message.content) in _judged_of([message])
+
+
+def _judged(message: M, outcomes: Sequence[Outcome], digests: list[str]) -> M:
+    told = noted(message, outcomes)
+    metadata = {**told.response_metadata, JUDGED_KEY: digests}
+    return told.model_copy(update={"response_metadata": metadata})
+
+
+def _judged_of(messages: Sequence[BaseMessage]) -> list[str]:
+    return [digest for message in messages for digest in message.response_metadata.get(JUDGED_KEY, ())]
+
+
+def _digest_of_call(call: ToolCall) -> str:
+    return _digest([call["id"], call["name"], call["args"]])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 # -- what stands in the place of what is not allowed
@@ -126,7 +155,7 @@ def refused(call_id: str, name: str | None, outcome: Outcome, *, id: str | None 
     message = ToolMessage(
         content=outcome.decision.message or "", tool_call_id=call_id, name=name, status="error", id=id
     )
-    return noted(message, [outcome])
+    return judged_result(message, outcome)
 
 
 def in_place_of(message: BaseMessage, outcome: Outcome) -> BaseMessage:
@@ -134,4 +163,4 @@ def in_place_of(message: BaseMessage, outcome: Outcome) -> BaseMessage:
     if isinstance(message, ToolMessage):
         return refused(message.tool_call_id, message.name, outcome, id=message.id)
     empty = type(message)(content=outcome.decision.message or "", id=message.id)
-    return noted(empty, [outcome])
+    return judged_result(empty, outcome)

@@ -1,6 +1,6 @@
 """Agents under guard: a middleware for `langchain.agents.create_agent`."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, NotRequired, get_args
 
 try:
@@ -23,9 +23,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
-    RemoveMessage,
     ToolMessage,
-    convert_to_messages,
 )
 from langgraph.runtime import Runtime
 from langgraph.types import Command
@@ -33,7 +31,8 @@ from langgraph.types import Command
 from guardreasoner_langchain import _turn
 from guardreasoner_langchain._agent_requests import AgentModel, JudgedCall
 from guardreasoner_langchain._exits import ExitBehavior, Exits, outcome_of
-from guardreasoner_langchain._steps import Ask, Flow, Handle, arun, run
+from guardreasoner_langchain._results import Results
+from guardreasoner_langchain._steps import Ask, Flow, Handle, arun, asked, run
 from guardreasoner_langchain.messages import METADATA_KEY, noted, outcomes_of, reply_of
 from guardreasoner_sdk import Guard
 from guardreasoner_sdk.errors import Blocked, ConfigError, InputError
@@ -118,10 +117,10 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
         self._input = _checks(guard, Stage.REQUEST, "check_input", check_input)
         self._output = _checks(guard, Stage.RESPONSE, "check_output", check_output)
         self._calls = check_tool_calls
-        self._results = check_tool_results
-        if not (self._input or self._output or self._calls or self._results):
+        if not (self._input or self._output or self._calls or check_tool_results):
             raise ConfigError("this middleware checks nothing: every check_... is off")
         self._exits = Exits(exit_behavior, violation_message, guard.policy.violation_message)
+        self._results = Results(self._exits) if check_tool_results else None
         self._model = AgentModel(guard) if self._output else None
 
     # -- the hooks, which only drive what follows them
@@ -202,17 +201,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
 
     # -- what they do
 
-    def _ask(self, ask: Ask) -> Flow[Outcome]:
-        outcome: Outcome = yield ask
-        return self._exits.worded(outcome)
-
     def _begin(self, state: GuardState) -> Flow[Update]:
         messages: list[BaseMessage] = list(state["messages"])
         turn = _turn.prompt_of(messages)
         begun: Update = {"guard_turn": turn[0].id if turn else None, "guard_stopped": []}
         changed: list[BaseMessage] = []
         if self._input:
-            outcome = yield from self._ask(Ask(messages))
+            outcome = yield from asked(self._exits, Ask(messages))
             said = [message for message in turn if isinstance(message, HumanMessage)]
             if outcome.allowed:
                 changed += [noted(message, [outcome]) for message in said[-1:]]
@@ -220,38 +215,28 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
                 changed += [*_turn.removed(said[:-1]), _turn.in_place_of(said[-1], outcome)]
             else:
                 return {**begun, **self._leave(state, outcome, turn, taken_out=turn)}
-        # Whoever sent these results may have sent them with outcomes, too: none is believed.
-        changed += yield from self._results_in(_turn.step_of(messages), believed=False)
+        if self._results:
+            changed += yield from self._results.of_step(_turn.step_of(messages), sent=turn)
         return {**begun, "messages": changed} if changed else begun
 
     def _next_step(self, state: GuardState) -> Flow[Update | None]:
         if state.get("guard_stopped"):
             return {"jump_to": "end"}
-        step = _turn.step_of(state["messages"])
-        changed = yield from self._results_in(step, believed=True)
+        step = _turn.step_of(self._turn_of(state))
+        changed = (yield from self._results.of_step(step)) if self._results else []
         by_id = {message.id: message for message in changed}
         results = [by_id.get(message.id, message) for message in step if isinstance(message, ToolMessage)]
         outcome = _turn.stopped_in(results)
         if outcome is not None and self._exits.of(outcome) != "replace":
-            # A call that is not allowed goes with its results; a result was never written.
-            taken_out = step if outcome.decision.stage is Stage.RESPONSE else []
+            # A result that is not allowed was never written, but a reply may hold a call that is not.
+            taken_out = [] if _turn.calls_were_judged(step[0]) else step
             kept = [message for message in changed if message not in taken_out]
             left = self._leave(state, outcome, self._turn_of(state), taken_out=taken_out)
             return {**left, "messages": [*kept, *_messages(left)]}
         return {"messages": changed} if changed else None
 
-    def _results_in(self, step: list[BaseMessage], *, believed: bool) -> Flow[list[BaseMessage]]:
-        """Tool results that came past the tools of this agent, as they are after they were judged."""
-        changed: list[BaseMessage] = []
-        for message in step if self._results else ():
-            if isinstance(message, ToolMessage) and not (believed and outcomes_of(message)):
-                judged = yield from self._result(message)
-                if judged is not message:
-                    changed.append(judged)
-        return changed
-
     def _after_reply(self, state: GuardState) -> Update | None:
-        outcome = _turn.stopped_in(_turn.step_of(state["messages"])[:1])
+        outcome = _turn.stopped_in(_turn.step_of(self._turn_of(state))[:1])
         if outcome is None or self._exits.of(outcome) == "replace":
             return None
         if self._exits.of(outcome) == "end":
@@ -284,7 +269,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
         outcome = _turn.stopped_in([told])
         if outcome is None:
             # Of a tool that returns directly no model is told.
-            last = _turn.stopped_in(_turn.step_of(state["messages"])[1:])
+            last = _turn.stopped_in(_turn.step_of(self._turn_of(state))[1:])
             outcome = last if last is not None and self._exits.of(last) == "error" else None
         if outcome is not None:
             raise outcome.blocked()
@@ -305,21 +290,24 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
             if isinstance(message, AIMessage):
                 told = outcomes_of(message)
                 if not told:  # another middleware answered in place of the model
-                    outcome = yield from self._ask(Ask(request.messages, response=reply_of(message)))
+                    outcome = yield from asked(self._exits, Ask(request.messages, response=reply_of(message)))
                     if not outcome.allowed:
                         return _answer(outcome)
                     told = (outcome,)
-                result.append(_turn.with_judged_calls(noted(message, told)))
-            else:  # what the agent itself answers to a tool call that gives its structured output
-                result.append(noted(message, told))
+                result.append(_turn.judged_reply(message, told))
+            elif told and response.structured_response is not None:
+                # What the agent says to the tool call that gave its structured output, and that was judged.
+                result.append(_turn.judged_result(message, told[-1]))
+            else:
+                result.append(message)
         return ModelResponse(result=result, structured_response=response.structured_response)
 
     def _tool_call(self, request: ToolCallRequest, handler: Callable[..., Any]) -> Flow[ToolResult]:
         call = request.tool_call
         said: list[BaseMessage] = list(request.state["messages"])
-        if self._calls and not (self._output and _turn.was_judged(said, call)):
+        if self._calls and not (self._output and _turn.call_was_judged(said, call)):
             before = _turn.before_call(said, call)
-            outcome = yield from self._ask(Ask(before, response=_turn.call_of(call)))
+            outcome = yield from asked(self._exits, Ask(before, response=_turn.call_of(call)))
             if not outcome.allowed:
                 return _turn.refused(call["id"] or "", call["name"], outcome)
         if self._calls:
@@ -329,43 +317,14 @@ class GuardMiddleware(AgentMiddleware[GuardState, ContextT, ResponseT]):
         except Blocked as blocked:  # an agent or a function under guard serves as this tool
             outcome = self._exits.worded(outcome_of(blocked, Stage.REQUEST))
             return _turn.refused(call["id"] or "", call["name"], outcome)
-        if not self._results:
+        if self._results is None:
             return result
-        judged: ToolResult = yield from self._returned(result)
-        return judged
-
-    def _returned(self, result: Any) -> Flow[Any]:  # noqa: ANN401 -- tools return lists of these, too
-        """What a tool returned, with each message in it judged."""
-        if isinstance(result, list):
-            for n, each in enumerate(result):
-                result[n] = yield from self._returned(each)
-            return result
-        if isinstance(result, Command):
-            return (yield from self._command(result))
-        return (yield from self._result(result))
-
-    def _command(self, command: Command[Any]) -> Flow[Command[Any]]:
-        if not isinstance(command.update, Mapping) or "messages" not in command.update:
-            return command
-        judged = []
-        for message in convert_to_messages(_listed(command.update["messages"])):
-            # A handed over reply was judged when the model gave it.
-            reply = isinstance(message, AIMessage) and bool(outcomes_of(message))
-            known = reply or isinstance(message, RemoveMessage)
-            judged.append(message if known else (yield from self._result(message)))
-        update = {**command.update, "messages": judged}
-        return Command(graph=command.graph, update=update, resume=command.resume, goto=command.goto)
-
-    def _result(self, message: BaseMessage) -> Flow[BaseMessage]:
-        """A tool's result with its outcome, or what stands in its place."""
         try:
-            source = _turn.result_of(message)
+            judged: ToolResult = yield from self._results.returned(result)
         except InputError as error:
-            return _turn.in_place_of(message, self._exits.worded(outcome_of(error, Stage.REQUEST)))
-        if source is None:
-            return message
-        outcome = yield from self._ask(Ask(source))
-        return noted(message, [outcome]) if outcome.allowed else _turn.in_place_of(message, outcome)
+            outcome = self._exits.worded(outcome_of(error, Stage.REQUEST))
+            return _turn.refused(call["id"] or "", call["name"], outcome)
+        return judged
 
 
 def _checks(guard: Guard, stage: Stage, name: str, asked: bool | None) -> bool:
@@ -383,7 +342,3 @@ def _messages(update: Update) -> list[object]:
     messages = update["messages"]
     assert isinstance(messages, list)
     return messages
-
-
-def _listed(messages: object) -> list[Any]:
-    return list(messages) if isinstance(messages, (list, tuple)) else [messages]
