@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from guardreasoner_sdk.conversation import CALL_TYPES, OPAQUE_FIELDS, TEXT_FIELDS, TEXT_TYPES, field_of
 from guardreasoner_sdk.errors import UnsupportedContentError
+from guardreasoner_sdk.replies import unread_text
 
 _ASSISTANT = frozenset({"assistant", "ai", "AIMessageChunk"})
 _EVENTS_WITHOUT_TEXT = frozenset({"content_block_stop", "message_delta", "message_stop", "ping", "error"})
@@ -40,8 +41,8 @@ def pieces_of(chunk: object) -> tuple[Piece, ...]:
 
     Understands a string; chunks with ``choices``, each with a ``delta`` or ``text`` (OpenAI, LiteLLM);
     Anthropic's stream events; chunks with a ``message`` or, beside ``done``, a ``response`` (Ollama); and
-    pieces of an assistant message (LangChain's ``AIMessageChunk``). Text is content, refusals and reasoning;
-    a tool call is its name and the pieces of its arguments.
+    pieces of an assistant message (LangChain's ``AIMessageChunk``). Text is content, refusals, reasoning and
+    what a server adds to a delta; a tool call is its name and the pieces of its arguments.
 
     Raises:
         UnsupportedContentError: anything else, and audio and images.
@@ -85,7 +86,7 @@ def _choice(choice: object, position: int) -> Piece:
     reply = index if isinstance(index, int) else position
     for name in ("delta", "message"):
         if (message := field_of(choice, name)) is not None:
-            return Piece(reply, *_message(message))
+            return Piece(reply, *_open_message(message))
     text = field_of(choice, "text")
     if isinstance(text, str):
         return Piece(reply, text, held=False)
@@ -110,7 +111,7 @@ def _single(chunk: object) -> tuple[str, bool]:
         return _message(chunk)
     message = field_of(chunk, "message")
     if message is not None and not isinstance(message, str):
-        return _message(message)
+        return _open_message(message)
     response = field_of(chunk, "response")
     if isinstance(response, str) and isinstance(field_of(chunk, "done"), bool):
         return _string(field_of(chunk, "thinking")) + response, False
@@ -119,6 +120,12 @@ def _single(chunk: object) -> tuple[str, bool]:
         f"the stream yielded a {type(chunk).__name__}{named}, in which no text to judge was recognised: "
         "yield strings, or give the guard the text of an item with response=lambda item: ... ('' for none)"
     )
+
+
+def _open_message(message: object) -> tuple[str, bool]:
+    """What a message adds to which servers may add fields of their own."""
+    text, held = _message(message)
+    return unread_text(message) + text, held
 
 
 def _message(message: object) -> tuple[str, bool]:

@@ -60,6 +60,12 @@ TEXTS: dict[str, Json] = {
         },
     },
     "a message": {"role": "assistant", "content": "fine"},
+    "a field that nobody knows": openai_chunk(None, thoughts="fine"),
+    "a field that nobody knows, and what is in it": openai_chunk(None, extra={"id": "1", "notes": ["fine"]}),
+    "a field that repeats what is said": openai_chunk(
+        None, reasoning_content="fine", thinking_blocks=["fine"]
+    ),
+    "a field that nobody knows, of a message": {"message": {"role": "assistant", "thoughts": "fine"}},
 }
 
 

@@ -208,6 +208,14 @@ def test_a_system_prompt_is_no_text_of_the_user() -> None:
     guard().wrap(LiteLLM(openai_completion("fine")).completion)("m", messages)
 
 
+@forms
+def test_what_a_server_adds_to_a_message_is_judged_too(form: Form) -> None:
+    message = {"role": "assistant", "content": "fine", "notes": [{"id": "1", "text": "HARM"}]}
+    for reply in ({"choices": [{"index": 0, "message": message}]}, {"message": message, "done": True}):
+        with pytest.raises(Blocked):
+            guard().wrap(lambda prompt, reply=reply: form(reply))("hello")
+
+
 def test_every_output_of_vllm_is_judged() -> None:
     results = [an_object(vllm_result("fine", "fine")), an_object(vllm_result("fine", "HARM"))]
     with pytest.raises(Blocked):
