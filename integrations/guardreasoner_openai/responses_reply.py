@@ -2,12 +2,12 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from guardreasoner_openai.endpoints import JsonObject, Request
 from guardreasoner_openai.responses_items import fields_of, item_parts, member_parts
-from guardreasoner_sdk.conversation import Message, Part, PartKind, Role, checked_text
+from guardreasoner_sdk.conversation import Message, Part, Role
 from guardreasoner_sdk.errors import UnsupportedContentError
 
 # Said by the caller and given back, or set by the provider. Anything else counts as said by the model.
@@ -20,31 +20,40 @@ _NOT_ANSWERED: Final = frozenset(
     | {"safety_identifier", "service_tier", "store", "temperature", "text", "tool_choice", "tool_usage"}
     | {"tools", "top_logprobs", "top_p", "truncation", "user", "verbosity", "billing"}
 )
+_SETTINGS: Final = frozenset({"text", "reasoning"})
+"""Objects among those; where a server has text there, it is the model's."""
 
 
-def message_of(response: object) -> Message:
-    """Everything that a response shows, as one message of the assistant.
-
-    Raises:
-        UnsupportedContentError: it is not a response.
-        InvalidTextError: text that is not valid.
-    """
-    if isinstance(response, str):  # what the client gives for a body that is no JSON
-        return Message(Role.ASSISTANT, (Part("response", PartKind.TEXT, checked_text(response, "response")),))
+def message_of(response: JsonObject) -> Message:
+    """Everything that a response shows, as one message of the assistant; see `response_parts`."""
     return Message(Role.ASSISTANT, tuple(response_parts(response)))
 
 
 def response_parts(response: object) -> Iterator[Part]:
-    """Every text in a response: its output, its error, and whatever the server added to it."""
+    """Every text in a response: its output, its error, and whatever the server added to it.
+
+    Raises:
+        UnsupportedContentError: its output is no list of items.
+        InvalidTextError: text that is not valid.
+    """
     fields = fields_of(response, "response")
-    output = fields.get("output", ())
+    output = fields.get("output") or ()  # some servers end a stream with a response that has none
     if isinstance(output, str) or not isinstance(output, Sequence):
         raise UnsupportedContentError(
             f"the response has a {type(output).__name__} as its output: it must be a list of items"
         )
     for n, item in enumerate(output):
         yield from item_parts(item, f"output[{n}]")
-    yield from member_parts(fields, "response", but=_NOT_ANSWERED | {"output"})
+    yield from member_parts(fields, "response", but=frozenset({"output", *_not_answered(fields)}))
+
+
+def _not_answered(fields: Mapping[str, object]) -> dict[str, object]:
+    """What of a response the model has not said."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if name in _NOT_ANSWERED and not (name in _SETTINGS and isinstance(value, str))
+    }
 
 
 def replaced_response(request: Request, answer: JsonObject | None, message: str) -> JsonObject:
@@ -66,8 +75,9 @@ def replaced_response(request: Request, answer: JsonObject | None, message: str)
         "tools": body.get("tools", []),
         "usage": None,
     }
-    response |= {name: value for name, value in (answer or {}).items() if name in _NOT_ANSWERED}
-    return response | {
+    return {
+        **response,
+        **_not_answered(answer or {}),
         "status": "incomplete",
         "incomplete_details": {"reason": "content_filter"},
         "error": None,

@@ -1,10 +1,14 @@
 """Fixtures of the adapters' tests."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integrations.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.integrations.upstream_responses import Scripted
 
 
 @pytest.fixture
@@ -20,3 +24,12 @@ def down() -> str:
     with Upstream() as started:
         url = started.url
     return url
+
+
+@pytest.fixture
+def scripted() -> Iterator["Scripted"]:
+    """A provider whose responses and events the test writes out."""
+    from tests.integrations.upstream_responses import Scripted  # needs the client library
+
+    with Scripted() as started:
+        yield started

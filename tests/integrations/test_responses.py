@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -18,12 +18,6 @@ from tests.integrations.replies import Json
 from tests.integrations.upstream import Reply, Upstream
 from tests.integrations.upstream_responses import REPLACING, Scripted, guarded, message, response
 from tests.sdk.guards import classifier, guard
-
-
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    with Scripted() as started:
-        yield started
 
 
 def stored(scripted: Scripted, asked: str, answered: str) -> None:

@@ -1,6 +1,6 @@
 """Whatever the events of a streamed response show is judged before anybody sees it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -23,12 +23,6 @@ from tests.integrations.upstream_responses import (
     response,
 )
 from tests.sdk.guards import classifier
-
-
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    with Scripted() as started:
-        yield started
 
 
 def streamed(client: OpenAI) -> list[Any]:
@@ -128,6 +122,16 @@ def test_what_several_events_tell_is_judged_once_and_as_in_a_plain_response(upst
         plain = judge.requests[-1].response
         list(client.responses.create(model="m", input="hello", stream=True))
     assert judge.requests[-1].response == plain
+
+
+def test_a_stream_whose_last_response_has_no_output_passes(scripted: Scripted) -> None:
+    *events, _ = events_of(message("Fine."))
+    scripted.serve(
+        "POST /responses",
+        [*events, {"type": "response.completed", "response": response() | {"output": None}}],
+    )
+    with guarded(scripted) as client, client.responses.stream(model="m", input="hello") as stream:
+        assert stream.get_final_response().output_text == "Fine."
 
 
 def test_a_whole_text_that_is_not_what_its_deltas_made_is_judged_whole(scripted: Scripted) -> None:

@@ -1,7 +1,5 @@
 """Whatever a response shows is judged before anybody sees it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 pytest.importorskip("openai")
@@ -17,12 +15,6 @@ from tests.integrations.upstream_responses import HARMFUL, REPLACING, Scripted, 
 from tests.sdk.guards import classifier
 
 
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    with Scripted() as started:
-        yield started
-
-
 @pytest.mark.parametrize("where", HARMFUL)
 def test_harm_in_a_response_blocks_wherever_it_stands(scripted: Scripted, where: str) -> None:
     scripted.serve("POST /responses", response(message("Fine."), HARMFUL[where]))
@@ -36,8 +28,12 @@ def test_harm_in_a_response_blocks_wherever_it_stands(scripted: Scripted, where:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"error": {"code": "server_error", "message": "HARM"}, "status": "failed"}, {"of_tomorrow": ["HARM"]}],
-    ids=["error", "unknown field"],
+    [
+        {"error": {"code": "server_error", "message": "HARM"}, "status": "failed"},
+        {"of_tomorrow": ["HARM"]},
+        {"reasoning": "HARM"},
+    ],
+    ids=["error", "unknown field", "text in place of a setting"],
 )
 def test_harm_beside_the_output_blocks(scripted: Scripted, fields: dict[str, Json]) -> None:
     scripted.serve("POST /responses", response(message("Fine."), **fields))
@@ -69,7 +65,7 @@ def test_a_response_without_output_passes(scripted: Scripted) -> None:
         assert client.responses.create(model="m", input="hello", background=True).status == "queued"
 
 
-@pytest.mark.parametrize("output", [None, "Fine.", {"text": "Fine."}])
+@pytest.mark.parametrize("output", ["Fine.", {"text": "Fine."}])
 def test_an_output_that_is_no_list_is_an_error_and_not_handed_over(scripted: Scripted, output: Json) -> None:
     scripted.serve("POST /responses", response() | {"output": output})
     with guarded(scripted) as client, pytest.raises(UnsupportedContentError):

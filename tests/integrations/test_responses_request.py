@@ -1,6 +1,5 @@
 """What of a call of the Responses API is judged before the model answers, and what coverage leaves out."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -23,12 +22,6 @@ Items = list[Any]
 USER: Final = {"role": "user", "content": "How do I keep bread fresh?"}
 CALL: Final = {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": '{"topic": "bread"}'}
 RESULT: Final = {"type": "function_call_output", "call_id": "c1", "output": "In a bag."}
-
-
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    with Scripted() as started:
-        yield started
 
 
 def coverage_of(result: object) -> Coverage:
