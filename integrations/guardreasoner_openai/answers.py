@@ -28,6 +28,9 @@ _BODY_HEADERS: Final = frozenset({"content-length", "content-encoding", "content
 _SHOWN_EXTENSIONS: Final = ("http_version", "reason_phrase")
 """Extensions that give no way to the unjudged body."""
 
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream; charset=utf-8"
+
 
 class Form(Enum):
     """How the caller wants the answer."""
@@ -143,7 +146,7 @@ def streamed(
     upstream: Upstream, record: Record, stream: httpx2.SyncByteStream | httpx2.AsyncByteStream
 ) -> httpx2.Response:
     """An answer whose body is a stream of judged events."""
-    kind, arguments = _around(upstream, upstream.response.request, record, "text/event-stream; charset=utf-8")
+    kind, arguments = _around(upstream, upstream.response.request, record, EVENTS)
     return kind(stream=stream, **arguments)
 
 

@@ -12,6 +12,8 @@ from guardreasoner_openai.logprobs import unspoken
 from guardreasoner_sdk.conversation import Conversation
 from guardreasoner_sdk.errors import UnsupportedContentError
 
+_PAGES: Final = 50
+"""Pages of stored messages that are read, of 100 each."""
 _KEPT: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint", "usage")
 """The fields of a completion that stay when its choices are replaced."""
 
@@ -68,13 +70,16 @@ class StoredChatCompletion(ChatCompletions):
         """The stored messages, page by page."""
         messages: list[object] = []
         query: dict[str, object] = {"limit": 100}
-        while True:
+        for _ in range(_PAGES):
             page = yield Fetch(f"{request.path}/messages", query)
             stored = objects(page.get("data"), "data")
             messages += stored
             if not page.get("has_more") or not stored:
                 return Conversation.of(messages)
             query = {**query, "after": stored[-1].get("id", "")}
+        raise UnsupportedContentError(
+            f"{request.path} answers over {_PAGES * 100:,} messages: what was asked cannot be read to its end"
+        )
 
 
 def _read_whole(message: JsonObject, beside: Sequence[str]) -> JsonObject:

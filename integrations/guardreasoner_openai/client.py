@@ -97,6 +97,9 @@ class GuardedClient:
 
     def __setattr__(self, name: str, value: object) -> None:
         """Settings are those of the client that is guarded."""
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+            return
         if SURFACES.get(name) is not Decision.CLIENT:
             raise ConfigError(
                 f"{name} of a guarded client cannot be set: set it on the client before it is wrapped"

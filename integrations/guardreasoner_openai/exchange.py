@@ -1,4 +1,4 @@
-"""One guarded request, from what is asked to what is handed over. The I/O is done by `channel`, sync and async."""
+"""One guarded request, from what is asked to what is handed over; `channel` does its I/O, sync and async."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,16 +132,17 @@ class Exchange:
         self.record.outcomes += guarded.outcomes
         stopped = guarded.stopped_by
         if stopped is not None:
-            if stopped.decision.stage is Stage.REQUEST:  # a thread that overlaps may still be answered
-                self.upstream = None
-            return self._given(self._replaced(stopped))
+            # A thread that overlaps may be answered yet when the request is stopped: that counts no more.
+            answered = stopped.decision.stage is Stage.RESPONSE and self.failure is None
+            upstream = self.upstream if answered else None
+            return self._given(self._replaced(_message(stopped), upstream), upstream)
         if self.failure is not None:
             raise self.failure
         assert guarded.value is not None
         if not self.request.stream or not self.guarding.guard.policy.checks(Stage.RESPONSE):
-            return self._given(answers.judged(guarded.value, self.record))
+            return self._given(answers.judged(guarded.value, self.record), guarded.value)
         stream = streamed(guarded.value, self.endpoint.reading(self.request))
-        return self._given(answers.streamed(guarded.value, self.record, stream))
+        return self._given(answers.streamed(guarded.value, self.record, stream), guarded.value)
 
     def gating(self, reading: Reading) -> "Gating":
         """How the pieces of a stream are gated."""
@@ -155,22 +156,20 @@ class Exchange:
 
         return Gating(Lanes(_lane, lane), stopped, self.record.outcomes.append)
 
-    def _replaced(self, stopped: Outcome) -> httpx2.Response:
-        message = _message(stopped)
+    def _replaced(self, message: str, upstream: Upstream | None) -> httpx2.Response:
         if self.request.stream:
             reading = self.endpoint.reading(self.request)
             body = answers.event_bytes(reading.replaced(message)) + reading.closing
-            return self._other(body, "text/event-stream; charset=utf-8")
-        answer = None if self.upstream is None or self.failure is not None else self.upstream.json()
-        return self._other(answers.json_bytes(self.endpoint.replaced(self.request, answer, message)))
-
-    def _other(self, body: bytes, content_type: str = "application/json") -> httpx2.Response:
-        upstream = None if self.failure is not None else self.upstream
+            kind = answers.EVENTS
+        else:
+            answer = None if upstream is None else upstream.json()
+            body = answers.json_bytes(self.endpoint.replaced(self.request, answer, message))
+            kind = answers.JSON
         url = str(self.guarding.client.base_url).rstrip("/") + self.options.url
         request = httpx2.Request(self.options.method.upper(), url)
-        return answers.replaced(upstream, request, self.record, body, content_type)
+        return answers.replaced(upstream, request, self.record, body, kind)
 
-    def _given(self, response: httpx2.Response) -> object:
+    def _given(self, response: httpx2.Response, upstream: Upstream | None) -> object:
         return answers.given(
             self.form,
             response,
@@ -179,7 +178,7 @@ class Exchange:
             stream=self.request.stream,
             stream_cls=self.stream_cls,
             options=self.options.model_copy(update={"post_parser": self._parsed}),
-            retries_taken=0 if self.upstream is None else self.upstream.retries_taken,
+            retries_taken=0 if upstream is None else upstream.retries_taken,
         )
 
     def _parsed(self, parsed: object) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import threading
 from collections.abc import Callable
 
@@ -71,6 +72,18 @@ def test_a_completion_is_what_it_would_be_without_the_guard(upstream: Upstream) 
     assert judged.to_dict() == bare.to_dict()
     assert type(judged) is type(bare)
     assert judged._request_id == bare._request_id
+
+
+def test_verdicts_do_not_change_what_a_completion_equals_and_go_along_when_it_is_copied(
+    upstream: Upstream,
+) -> None:
+    with OpenAI(base_url=upstream.url, api_key="k") as client:
+        bare = client.chat.completions.create(model="m", messages=says())
+        judged = guard(overlap=False).wrap(client).chat.completions.create(model="m", messages=says())
+    copied: ChatCompletion = pickle.loads(pickle.dumps(judged.model_copy()))
+    assert judged == bare
+    assert judged.model_dump_json() == bare.model_dump_json()
+    assert outcomes_of(copied) == outcomes_of(judged) != ()
 
 
 @pytest.mark.parametrize(
@@ -413,6 +426,13 @@ def _retrievals(client: OpenAI) -> tuple[Callable[[str], object], ...]:
         completions.with_raw_response.retrieve,
         client.with_raw_response.chat.completions.retrieve,
     )
+
+
+def test_a_stored_history_without_an_end_is_an_error(upstream: Upstream) -> None:
+    page: Json = {"data": [{"id": "1", "role": "user", "content": "Well?"}], "has_more": True}
+    upstream.reply_to_gets(Reply(raw=page))
+    with guarded(upstream) as client, pytest.raises(UnsupportedContentError, match="over 5,000 messages"):
+        client.chat.completions.retrieve("chatcmpl-1")
 
 
 def test_an_async_client_retrieves_the_same(upstream: Upstream) -> None:
