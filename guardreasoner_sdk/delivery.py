@@ -12,6 +12,9 @@ from guardreasoner_sdk.streaming import Check, StreamGate
 
 T = TypeVar("T")
 
+_PATIENCE = 1.0
+"""Seconds after which a source that goes on reading is cancelled again."""
+
 
 def stream_sync(
     source: Iterable[T],
@@ -123,7 +126,7 @@ class _Pump(Generic[T]):
         self._asked = asyncio.Event()
         self._news = asyncio.Event()
         self._error: Exception | None = None
-        self._begun = self._closing = False
+        self._begun = self._closing = self._stopping = False
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _: self._news.set())
 
@@ -140,9 +143,11 @@ class _Pump(Generic[T]):
 
     async def stop(self) -> None:
         """Stop reading and close the source. Raises what closing it raised."""
-        if not self._closing:
-            self._task.cancel()
-        await asyncio.wait([self._task])
+        self._stopping = True
+        while not self._task.done():
+            if not self._closing:
+                self._task.cancel()
+            await asyncio.wait([self._task], timeout=_PATIENCE)
         if not self._begun:  # cancelled before its first step: nobody has closed the source
             await aclose_stream(self._source)
         if not self._task.cancelled():
@@ -153,7 +158,9 @@ class _Pump(Generic[T]):
         items: object = None
         try:
             items = iterator = aiter(self._source)
-            while True:
+            # A cancellation can be lost in the source: `asyncio.wait_for` of Python 3.11 gives what it waited
+            # for where that came at the same moment, and LangChain's OpenAI model reads through it.
+            while not self._stopping:
                 while self._room < 1:
                     self._asked.clear()
                     await self._asked.wait()

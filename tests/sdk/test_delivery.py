@@ -422,6 +422,28 @@ def test_a_source_that_cancels_itself_ends_the_stream_and_does_not_hang() -> Non
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
+@pytest.mark.parametrize("goes_on", [False, True], ids=["gives an item", "goes on waiting"])
+def test_a_source_in_which_a_cancellation_is_lost_is_stopped_all_the_same(goes_on: bool) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield f"{MARK}.    "
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if goes_on:
+                await asyncio.Event().wait()
+            yield "what came at the same moment"
+        await asyncio.Event().wait()
+
+    async def judge(check: Check) -> bool:
+        await asyncio.sleep(0)  # the source waits for its next item by now
+        return False
+
+    async def read() -> list[str]:
+        return await collect(stream_async(source(), judge, gate=text_gate(SHORT), blocked=message))
+
+    assert asyncio.run(read()) == message()
+
+
 def test_an_item_that_the_gate_cannot_read_ends_the_stream() -> None:
     def text_of(item: str) -> str:
         raise TypeError("not text")
