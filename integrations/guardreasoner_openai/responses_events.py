@@ -74,8 +74,8 @@ _TO_BE_RUN: Final = frozenset(
 
 _OPAQUE: Final = frozenset({"response.audio.delta", "response.image_generation_call.partial_image"})
 _ENVELOPE: Final = frozenset(
-    {"type", "sequence_number", "item_id", "output_index", "content_index", "summary_index", "code"}
-    | {"command_index", "annotation_index", "partial_image_index", "obfuscation", "param"}
+    {"type", "sequence_number", "item_id", "output_index", "content_index", "summary_index"}
+    | {"command_index", "annotation_index", "partial_image_index", "obfuscation"}
 )
 
 
@@ -90,8 +90,10 @@ class ResponseReading:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._shown: dict[str, str] = {}
+        self._shown: dict[str, list[str]] = {}
         self._last: str | None = None
+        self._torn: dict[str, None] = {}  # texts that others were told in the middle of
+        self._interleaved = False
         self._response: JsonObject | None = None
         self._left_begun = False
         self._left_items = 0
@@ -110,12 +112,13 @@ class ResponseReading:
                     f"the stream shows something that is not text ({part.path}), and this guard reads text "
                     "only: call without a stream, with a guard that has unscreenable='record'"
                 )
-            text.append(self._new(part.path, part.text, more=more))
-        return (Piece(events=(event,), text="".join(text), held=_is_held(type_, event)),)
+            text.append(self._new(part.path, part.text, more=more, aside=type_ == _ANNOTATION))
+        held = self._interleaved or _is_held(type_, event)
+        return (Piece(events=(event,), text="".join(text), held=held),)
 
     def end(self) -> Iterable[Piece]:
-        """Nothing: each event is a piece."""
-        return ()
+        """The texts that were told in between others, to be judged in one piece."""
+        return [Piece(events=(), text="\n" + "".join(self._shown[path]), held=True) for path in self._torn]
 
     def left(self, piece: Piece) -> None:
         """Take note of what the caller has seen."""
@@ -132,17 +135,31 @@ class ResponseReading:
         for number, event in enumerate(events, self._left_number + 1):
             yield {**event, "sequence_number": number}
 
-    def _new(self, path: str, text: str, *, more: bool) -> str:
-        """What of a text was not shown before: of `more` all, of a whole text what lies behind what was."""
-        before = self._shown.get(path, "")
+    def _new(self, path: str, text: str, *, more: bool, aside: bool) -> str:
+        """What of a text was not shown before: of `more` all, of a whole text what lies behind what was.
+
+        A note at the side (`aside`) does not end the text that it stands in. A text that goes on after
+        another one had begun is held from there.
+        """
+        shown = self._shown.setdefault(path, [])
         if not more:
+            before = "".join(shown)
+            shown[:] = [before]
             if before.endswith(text):
                 return ""
             if text.startswith(before):
                 text = text[len(before) :]
         if not text:
             return ""
-        self._shown[path] = before + text
+        resumed = self._last != path and any(shown)
+        shown.append(text)
+        if aside:
+            if self._last is not None:
+                self._torn[self._last] = None
+            return f"\n{text}\n"
+        if resumed:
+            self._torn[path] = None
+            self._interleaved = True
         parted = self._last not in (None, path)
         self._last = path
         return "\n" + text if parted else text
@@ -154,15 +171,16 @@ def _told(type_: str, fields: Mapping[str, object]) -> Iterator[tuple[Part, bool
     stem, _, ending = type_.rpartition(".")
     if stem in _DELTAS and ending in ("delta", "added", "done"):
         path = item + _DELTAS[stem].format_map(_Indices(fields))
-        for name in ("delta", *_WHOLE):
-            if fields.get(name) is not None:
-                text = checked_text(fields[name], path)
-                if name != "delta" and isinstance(fields.get("name"), str):
-                    text = (
-                        f"{fields['name']}({text}"  # as far as it goes, what `item_parts` gives of the call
-                    )
-                yield Part(path, PartKind.TEXT, text), name == "delta"
-        known = frozenset(("delta", *_WHOLE, "name"))
+        known = frozenset(("delta", *_WHOLE))
+        called = fields.get("name")
+        for name in sorted(known & fields.keys()):
+            if fields[name] is None:
+                continue
+            text = checked_text(fields[name], path)
+            if name != "delta" and isinstance(called, str):
+                text = f"{called}({text}"  # as far as it goes, what `item_parts` gives of the call
+                known |= {"name"}
+            yield Part(path, PartKind.TEXT, text), name == "delta"
     elif type_ in _PARTS:
         name, where = _PARTS[type_]
         known = frozenset({name})

@@ -73,6 +73,35 @@ def test_deltas_are_judged_as_the_text_that_they_make(scripted: Scripted, stem: 
     assert shown == []
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["told whole", "not told whole"])
+def test_texts_that_come_in_turns_are_judged_each_in_one_piece(scripted: Scripted, ends: bool) -> None:
+    begun: Json = {"type": "response.created", "response": response()}
+    turns: list[Json] = [
+        {"type": "response.output_text.delta", **ITEM, "output_index": index, "delta": delta}
+        for index, delta in ((0, "HA"), (1, "Bread keeps. " * 40), (0, "RM"), (1, "Bread keeps. " * 40))
+    ]
+    end: Json = {"type": "response.completed", "response": response(message("HARM"))}
+    scripted.serve("POST /responses", [begun, *turns, *([end] if ends else [])])
+    with guarded(scripted) as client:
+        shown = streamed(client)
+    assert not any("RM" in event.to_json() for event in shown)
+
+
+def test_a_note_in_the_middle_of_a_text_does_not_hide_what_the_text_says(scripted: Scripted) -> None:
+    begun: Json = {"type": "response.created", "response": response()}
+    delta: dict[str, Json] = {"type": "response.output_text.delta", **ITEM}
+    note: Json = {
+        "type": "response.output_text.annotation.added",
+        "annotation_index": 0,
+        "annotation": {"type": "url_citation", "title": "Bread", "url": "u"},
+        **ITEM,
+    }
+    scripted.serve("POST /responses", [begun, delta | {"delta": "HA"}, note, delta | {"delta": "RM"}])
+    with guarded(scripted) as client:
+        shown = streamed(client)
+    assert shown == []
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -103,6 +132,8 @@ def test_deltas_are_judged_as_the_text_that_they_make(scripted: Scripted, stem: 
         {"type": "response.failed", "response": response(error={"code": "e", "message": "HARM"})},
         {"type": "response.of_tomorrow", "deep": {"words": ["HARM"]}},
         {"type": "of.tomorrow", "text": "HARM"},
+        {"type": "of.tomorrow", "code": "HARM"},
+        {"type": "response.output_text.delta", "delta": "Fine.", "name": "HARM", **ITEM},
     ],
     ids=lambda event: event["type"],
 )
