@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 VENV_VLLM := .venv-vllm
+VENV_STANDARD := .venv-standard
 VENV_TRAIN := .venv-train
 PIP := -m pip --disable-pip-version-check --no-input install -qq
 
@@ -17,7 +18,7 @@ TORCH := torch==2.13.0
 BENCHMARKS := $(wildcard benchmarks/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env env-vllm env-train test test-full lint format types layers screener benchmarks \
+.PHONY: help demo env env-vllm env-standard env-train test test-full lint format types layers screener benchmarks \
 	clean
 
 help: ## List the targets
@@ -31,12 +32,15 @@ env: $(VENV)/.stamp-dev ## Make .venv, with everything that development and the 
 env-vllm: $(PY) ## Make .venv-vllm, with a real vLLM on CPU, for the live tests
 	@$(PY) tests/live/vllm_env.py $(VENV_VLLM)
 
+env-standard: $(PY) ## Make .venv-standard, with LangChain's own tests of chat models
+	@$(PY) tests/integrations/langchain/standard_env.py $(VENV_STANDARD)
+
 env-train: $(VENV_TRAIN)/.stamp ## Make .venv-train, which trains the embedded screener
 
-test: env env-vllm ## Install what the tests need, and run them all: lint, types, layers, tests, packaging
+test: env env-vllm env-standard ## Install what the tests need, and run all checks and tests
 	@$(PY) tests/run_all.py
 
-test-full: env env-vllm ## The same, and the tests that take minutes each
+test-full: env env-vllm env-standard ## The same, and the tests that take minutes each
 	@$(PY) tests/run_all.py --full
 
 lint: env ## Check style and formatting
@@ -62,8 +66,8 @@ benchmarks: env ## Measure the speed of the layer itself; prints a table for eac
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(PY) $$benchmark; done
 
 clean: ## Delete environments, caches and builds
-	rm -rf $(VENV) $(VENV_VLLM) $(VENV_TRAIN) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_STANDARD) $(VENV_TRAIN) build dist .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

@@ -4,7 +4,8 @@
 
 A failing check does not keep the later ones from running. The last line counts all tests; a check that is
 no test (lint, types, layers) counts as one. Test files that begin by asking for torch, and those in
-`tests/live`, run in the vLLM environment, which has it; all others in the light one.
+`tests/live`, run in the vLLM environment, which has it; LangChain's own tests in the environment with its
+plug-ins for pytest; all others in the light one.
 
 Standard library only.
 """
@@ -25,8 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 LIGHT = Path(sys.executable)
 VLLM = ROOT / ".venv-vllm" / "bin" / "python"
+STANDARD = ROOT / ".venv-standard" / "bin" / "python"
 NEEDS_TORCH = 'importorskip("torch"'
 NOTHING_COLLECTED = 5
+ASYNCIO = ("--override-ini=asyncio_mode=auto", "--override-ini=asyncio_default_fixture_loop_scope=function")
+"""Settings of a plug-in that only LangChain's tests bring."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def checks(*, full: bool) -> list[Check]:
     tools = LIGHT.parent
     heavy = sorted(path.relative_to(ROOT) for path in TESTS.rglob("test_*.py") if _is_heavy(path))
     packaging = Path("tests/packaging")
-    light = [f"--ignore={path}" for path in (*heavy, packaging)]
+    standard = Path("tests/integrations/langchain/standard")
+    light = [f"--ignore={path}" for path in (*heavy, packaging, standard)]
     return [
         Check("lint", [tools / "ruff", "check", "--output-format=concise", "."]),
         Check("format", [tools / "ruff", "format", "--check", "--output-format=concise", "."]),
@@ -52,6 +57,7 @@ def checks(*, full: bool) -> list[Check]:
         Check("types", [tools / "mypy"]),
         _pytest("tests", LIGHT, [*light, "tests"], full=full),
         _pytest("packaging", LIGHT, [packaging], full=full),
+        _pytest("LangChain's tests", STANDARD, [*ASYNCIO, standard], full=full),
         _pytest("torch and vLLM", VLLM, heavy, full=full),
     ]
 
