@@ -24,6 +24,7 @@ from guardreasoner_sdk.errors import (
     EngineTimeoutError,
     EngineUnavailableError,
 )
+from guardreasoner_sdk.policy import DEFAULT_VIOLATION_MESSAGE
 from guardreasoner_sdk.ports import ClassificationRequest
 from guardreasoner_sdk.testing import FakeClassifier
 from tests.integrations import replies
@@ -32,6 +33,8 @@ from tests.sdk import guards
 
 PROMPT: Final = "How is bread kept?"
 MESSAGE: Final = "Let us talk about something else."
+_MESSAGES: Final = (MESSAGE, DEFAULT_VIOLATION_MESSAGE)
+"""What may stand in the place of a text."""
 REPLACING: Final = Policy(harmful_request="replace", harmful_response="replace", violation_message=MESSAGE)
 _LONGEST: Final = 24
 """More characters than the longest two words of a reply have."""
@@ -46,7 +49,7 @@ def words(first: int, last: int) -> str:
 
 SHORT: Final = words(0, 10)
 LONG: Final = words(0, 450)
-LATE: Final = f"{words(0, 400)}HARM {words(400, 700)}"
+LATE: Final = f"{words(0, 400)}HARM {words(400, 760)}"
 assert LATE.index("HARM") > 3000
 
 
@@ -106,7 +109,7 @@ def _call(city: str) -> ToolCall:
 
 _NEVER: Final = threading.Event()
 # The end of the stream never comes: whoever waits for it hangs.
-_LATE_REPLY: Final = Reply(LATE, chunk=16, gate=_NEVER, gate_after=345)
+_LATE_REPLY: Final = Reply(LATE, chunk=16, gate=_NEVER, gate_after=400)
 assert _LATE_REPLY.gate_after * _LATE_REPLY.chunk < len(LATE)
 
 SCENARIOS: Final[Sequence[Scenario]] = (
@@ -307,6 +310,8 @@ class World:
 
     def _judged_in(self, text: str, *, edges: bool = False) -> None:
         """`edges`: the first word and the last may be parts of words."""
+        for message in _MESSAGES:
+            text = text.partition(message)[0]  # nothing comes after it: `verify` looks at the end
         found = re.findall(r"\w+", text)
         missing = set(found[1:-1] if edges else found) - self._records.allowed
         assert not missing, f"delivered before it was judged: {sorted(missing)[:5]}"
@@ -338,15 +343,16 @@ class World:
             case End.REPLACED:
                 assert error is None, repr(error)
                 assert said[0].endswith(MESSAGE)
-                said = {0: said[0].removesuffix(MESSAGE)}
             case End.FAILED:
-                assert type(error) is failure, repr(error)
+                assert isinstance(error, failure), repr(error)
             case End.BLOCKED | End.UNJUDGED:
                 assert isinstance(error, Blocked), repr(error)
                 assert error.decision.stage is scenario.stage
                 causes = {Judge.HANGING: EngineTimeoutError}
                 expected = causes.get(scenario.judge, EngineUnavailableError)
                 assert (type(error.__cause__) is expected) is (scenario.end is End.UNJUDGED)
+        for message in _MESSAGES:
+            said = {choice: text.removesuffix(message) for choice, text in said.items()}
         assert not self.ran, "a tool ran of a reply that was not allowed"
         assert not self._called, "a tool call was delivered of a reply that was not allowed"
         assert streams or not any(said.values()), "a reply that was not allowed was delivered"
@@ -384,7 +390,7 @@ class _Records:
     key = audit_key()
 
     def __init__(self) -> None:
-        self.allowed = set(re.findall(r"\w+", MESSAGE))
+        self.allowed = set(re.findall(r"\w+", " ".join(_MESSAGES)))
 
     def write(self, record: AuditRecord) -> None:
         if record.action in (Action.ALLOW, Action.FLAG) and record.error is None:

@@ -3,12 +3,17 @@
 import pytest
 from openai import OpenAI
 
-from tests.integrations import surfaces
+from tests.integrations import surfaces, surfaces_agents, surfaces_langchain, surfaces_openai
 from tests.integrations.scenarios import SCENARIOS, End, Scenario, World
 from tests.integrations.surfaces import Surface, hand_over
 from tests.integrations.upstream import Upstream
 
-SURFACES = [*surfaces.SURFACES]
+SURFACES = [
+    *surfaces.SURFACES,
+    *surfaces_openai.SURFACES,
+    *surfaces_langchain.SURFACES,
+    *surfaces_agents.SURFACES,
+]
 
 CELLS = [
     pytest.param(surface, scenario, id=f"{surface.name}-{scenario.name}")
