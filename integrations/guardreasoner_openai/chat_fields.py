@@ -45,6 +45,8 @@ _SILENT: Final[Mapping[str, frozenset[str]]] = {
             "finish_reason",
             "index",
             "logprobs",
+            "matched_stop",
+            "native_finish_reason",
             "stop_reason",
         }
     ),

@@ -1,5 +1,6 @@
 """The chunks of a streamed chat completion, as pieces to be judged."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -37,7 +38,6 @@ class ChatReading:
         self._head: JsonObject = {}
         self._usage: object = None
         self._choices: dict[int, _Choice] = {}
-        self._beside: set[str] = set()  # what chunks said beside their choices; each is judged once
         self._begun: set[int] = set()  # the choices of which something has left
         self._finished: set[int] = set()
 
@@ -46,8 +46,7 @@ class ChatReading:
         self._head = self._head or {name: chunk[name] for name in _HEAD if name in chunk}
         self._usage = chunk.get("usage") or self._usage
         choices = objects(chunk.get("choices"), "choices")
-        beside = [text for text in unread("completion", chunk) if text not in self._beside]
-        self._beside.update(beside)
+        beside = list(unread("completion", chunk))
         if not choices:  # the usage comes after all choices, and an announcement before the first
             lane = _AFTER if self._choices else 0
             yield Piece(events=(chunk,), text="\n".join(beside), lane=lane)
@@ -57,7 +56,6 @@ class ChatReading:
             lane = index if isinstance(index, int) else 0
             reading = self._choices.setdefault(lane, _Choice(lane))
             yield from reading.take({**alone, "choices": [choice]}, choice, beside)
-            beside = []
 
     def end(self) -> Iterator[Piece]:
         """The tool calls of a stream that broke off."""
@@ -102,6 +100,7 @@ class _Choice:
     waiting: list[JsonObject] = field(default_factory=list)  # from the first piece of a tool call on
     texts: dict[str, str] = field(default_factory=dict)  # what they say beside tool calls, by field
     calls: dict[object, "_Call"] = field(default_factory=dict)
+    beside: set[str] = field(default_factory=set)  # what its chunks said beside it; each is judged once
 
     def take(self, chunk: JsonObject, choice: JsonObject, beside: list[str]) -> Iterator[Piece]:
         """The pieces that a chunk of this choice completes.
@@ -112,9 +111,10 @@ class _Choice:
             beside: what the chunk says beside its choices.
         """
         delta = json_object(choice.get("delta") or {}, "delta")
-        said = _said(delta, choice, beside)
+        said = _said(delta, choice, [text for text in beside if text not in self.beside])
+        self.beside.update(beside)
         if not self.waiting and not any(delta.get(name) for name in _CALLS):
-            yield self._piece(chunk, said)
+            yield self._piece(chunk, delta, said)
             return
         self.waiting.append(chunk)
         for name, text in said.items():
@@ -131,12 +131,12 @@ class _Choice:
             yield Piece(events=tuple(self.waiting), text=text, lane=self.index, held=True)
             self.waiting, self.texts, self.calls = [], {}, {}
 
-    def _piece(self, chunk: JsonObject, said: dict[str, str]) -> Piece:
+    def _piece(self, chunk: JsonObject, delta: JsonObject, said: dict[str, str]) -> Piece:
         text = "\n".join(said.values())
         kind = next(reversed(said), self.kind)
         separator = "\n" if self.kind and next(iter(said), kind) != self.kind else ""
         self.kind = kind
-        if len(said) != 1 or kind not in _CUT:
+        if len(said) != 1 or kind not in _CUT or not isinstance(delta[kind], str):
             return Piece(events=(chunk,), text=separator + text, lane=self.index)
         return Piece(events=(chunk,), text=separator + text, lane=self.index, shown=len(text), cut=_cut)
 
@@ -152,7 +152,9 @@ class _Choice:
             inner = next((call[name] for name in ("function", "custom") if call.get(name)), call)
             body = json_object(inner, "tool_calls")
             gathered.name += _text(body.get("name"))
-            gathered.arguments += _text(body.get("arguments")) + _text(body.get("input"))
+            gathered.arguments += (
+                _text(body.get("arguments")) + _text(body.get("args")) + _text(body.get("input"))
+            )
 
 
 @dataclass(slots=True)
@@ -177,7 +179,9 @@ def _said(delta: JsonObject, choice: JsonObject, beside: list[str]) -> dict[str,
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cut(chunk: JsonObject, at: int) -> tuple[JsonObject, JsonObject]:
@@ -188,8 +192,8 @@ def _cut(chunk: JsonObject, at: int) -> tuple[JsonObject, JsonObject]:
     text = _text(delta[name])
     ahead: JsonObject = {"index": choice.get("index", 0), "delta": {**delta, name: text[:at]}}
     rest: JsonObject = {**choice, "delta": {name: text[at:]}}
-    if isinstance(spelt := choice.get("logprobs"), dict):
-        tokens, others = logprobs.cut(objects(spelt.get(name), f"logprobs.{name}"), at)
+    if isinstance(spelt := choice.get("logprobs"), dict) and spelt.get(name):
+        tokens, others = logprobs.cut(objects(spelt[name], f"logprobs.{name}"), at)
         ahead["logprobs"], rest["logprobs"] = {name: tokens}, {**spelt, name: others}
     head = {key: value for key, value in chunk.items() if key != "usage"}
     return {**head, "choices": [{**ahead, "finish_reason": None}]}, {**chunk, "choices": [rest]}

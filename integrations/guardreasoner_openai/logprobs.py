@@ -11,7 +11,8 @@ def unspoken(logprobs: object, said: Mapping[str, object]) -> str:
     The alternatives to a token are not looked at: they are single tokens that were not said.
 
     Args:
-        logprobs: of a choice, by the field of the message that they spell.
+        logprobs: of a choice, by the field of the message that they spell; some servers put the tokens of
+            their reasoning under ``content``, too.
         said: the message, or the part of it that came with them.
     """
     if not isinstance(logprobs, Mapping):
@@ -22,8 +23,7 @@ def unspoken(logprobs: object, said: Mapping[str, object]) -> str:
             found += strings(entries)
             continue
         tokens = objects(entries, f"logprobs.{name}")
-        text = said.get(name)
-        if not _spell(tokens, text if isinstance(text, str) else ""):
+        if tokens and not any(_spell(tokens, text) for text in said.values() if isinstance(text, str)):
             found.append("".join(str(token.get("token", "")) for token in tokens))
     return "\n".join(filter(None, found))
 

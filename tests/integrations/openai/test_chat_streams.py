@@ -310,6 +310,26 @@ def test_what_a_provider_says_in_every_chunk_is_judged_once(upstream: Upstream) 
         until_blocked(stream_of(client))
 
 
+def test_what_is_said_beside_the_choices_is_judged_with_each_choice_that_shows_it(upstream: Upstream) -> None:
+    sources: list[Json] = ["HARM"]
+    chunks = [
+        chunk(delta({"content": "fine"}), delta({"content": "fine, too"}, 1), citations=sources),
+        chunk(delta({"content": SENTENCE * 30}, 1), citations=sources),
+    ]
+    upstream.reply(Reply(raw=chunks))
+    with guarded(upstream) as client:
+        assert until_blocked(stream_of(client, n=2)) == []
+
+
+def test_reasoning_that_is_no_plain_text_is_judged_and_comes_whole(upstream: Upstream) -> None:
+    thought: Json = {"reasoning": {"text": SENTENCE * 30}}
+    upstream.reply(Reply(raw=[chunk(delta(thought)), chunk(delta({"content": SENTENCE}))]))
+    with guarded(upstream) as client:
+        chunks = list(stream_of(client))
+    assert chunks[0].choices[0].delta.to_dict() == thought
+    assert text_of(chunks) == SENTENCE
+
+
 # -- tool calls
 
 
@@ -346,6 +366,13 @@ def test_a_tool_call_of_a_stream_that_ends_without_a_reason_is_judged(upstream: 
         {"content": "HARM"},
     ]
     upstream.reply(Reply(raw=[chunk(delta(call)) for call in calls]))
+    with guarded(upstream) as client:
+        assert until_blocked(stream_of(client)) == []
+
+
+def test_arguments_that_come_as_an_object_are_judged(upstream: Upstream) -> None:
+    call: Json = {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": {"a": "HARM"}}}]}
+    upstream.reply(Reply(raw=[chunk(delta(call))]))
     with guarded(upstream) as client:
         assert until_blocked(stream_of(client)) == []
 
