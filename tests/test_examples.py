@@ -194,5 +194,32 @@ def messages_of(upstream: Upstream, number: int) -> list[dict[str, str]]:
     return messages
 
 
+def test_the_agent_calls_its_tools_where_that_is_allowed(
+    upstream: Upstream, questions: tuple[str, str, str]
+) -> None:
+    _, stopped, thresholds = questions
+    upstream.reply(Reply.calling("order", {"item": "flour", "bags": 2}), Reply("It is on its way."))
+    printed = run("agent_with_tools", upstream).splitlines()
+    assert printed[:2] == ["(ordering 2 bags of flour)", "It is on its way."]
+    assert printed[2:] == ["human: allow", "ai: allow", "tool: allow", "ai: allow"]
+    assert len(upstream.calls) == 2
+    printed = run(
+        "agent_with_tools", upstream, arguments=[stopped], GUARDREASONER_THRESHOLDS=thresholds
+    ).splitlines()
+    assert printed == ["I can't help with that.", "ai: block"]
+    assert len(upstream.calls) == 2
+
+
+def test_the_graph_goes_to_the_model_where_its_guard_allows_the_prompt(
+    upstream: Upstream, questions: tuple[str, str, str]
+) -> None:
+    fine, stopped, thresholds = questions
+    upstream.reply(Reply("Here you are."))
+    allowed = run("langgraph_node", upstream, arguments=[fine], GUARDREASONER_THRESHOLDS=thresholds)
+    refused = run("langgraph_node", upstream, arguments=[stopped], GUARDREASONER_THRESHOLDS=thresholds)
+    assert (allowed, refused) == ("Here you are.\n", "I can't help with that.\n")
+    assert len(upstream.calls) == 1
+
+
 def test_there_are_examples() -> None:
     assert EXAMPLES

@@ -93,7 +93,7 @@ class Results:
 
 
 def _messages(given: object) -> list[BaseMessage]:
-    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    listed: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
     try:
         return convert_to_messages(listed)
     except (NotImplementedError, ValueError) as error:
