@@ -1,13 +1,8 @@
 """Real clients of the fake provider, and ears that hear what LangChain tells its handlers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar, cast
-from uuid import UUID
 
 import httpx2
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 from langchain_openai import ChatOpenAI

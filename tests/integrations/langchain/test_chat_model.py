@@ -4,10 +4,10 @@ import asyncio
 import threading
 
 import pytest
+from guardreasoner_langchain import GuardedChatModel, outcomes_of
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.runnables import Runnable
 
-from guardreasoner_langchain import GuardedChatModel, outcomes_of
 from guardreasoner_sdk import Action, Guard, Policy, Stage
 from guardreasoner_sdk.errors import (
     Blocked,

@@ -5,12 +5,12 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from guardreasoner_langchain import GuardedChatModel
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from guardreasoner_langchain import GuardedChatModel
 from guardreasoner_sdk.errors import Blocked
 from guardreasoner_sdk.testing import FakeClassifier
 from tests.integrations.langchain.models import Ear, chat

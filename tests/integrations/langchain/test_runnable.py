@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from guardreasoner_langchain import GuardedChatModel, GuardRunnable, outcomes_of
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from guardreasoner_langchain import GuardedChatModel, GuardRunnable, outcomes_of
 from guardreasoner_sdk import Policy, Stage
 from guardreasoner_sdk.errors import Blocked, ConfigError, UnguardedSurface, UnsupportedContentError
 from guardreasoner_sdk.testing import FakeClassifier

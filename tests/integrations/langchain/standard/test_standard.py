@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from guardreasoner_langchain import GuardedChatModel
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 
-from guardreasoner_langchain import GuardedChatModel
 from tests.integrations.upstream import Call, Reply, Upstream
 from tests.sdk.guards import guard
 
@@ -104,7 +104,7 @@ def _obedient(call: Call) -> Reply:
     return Reply("Bread is kept in a bag.")
 
 
-def _filled(schema: Mapping[str, Any], text: str) -> Any:  # noqa: ANN401
+def _filled(schema: Mapping[str, Any], text: str) -> Any:
     """A value of a JSON schema."""
     match schema:
         case {"enum": [first, *_]}:
