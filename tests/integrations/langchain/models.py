@@ -1,6 +1,5 @@
 """Real clients of the fake provider, and ears that hear what LangChain tells its handlers."""
 
-
 import httpx2
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage

@@ -2,8 +2,8 @@
 
     python tests/integrations/langchain/standard_env.py [DIR]     # DIR defaults to .venv-standard at the root
 
-Standard library only, since it runs before anything is installed; running it again costs nothing. An environment
-of its own, because those tests bring plug-ins for pytest that change how every other test is run.
+Standard library only, since it runs before anything is installed; running it again costs nothing. An
+environment of its own, because those tests bring plug-ins for pytest that change how every other test is run.
 """
 
 from __future__ import annotations

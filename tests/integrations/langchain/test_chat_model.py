@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import pytest
 from guardreasoner_langchain import GuardedChatModel, outcomes_of
@@ -30,7 +32,7 @@ def guarded(upstream: Upstream, by: Guard | None = None, **options: object) -> G
 
 def streamed(model: Runnable[object, AIMessage], prompt: object) -> AIMessageChunk:
     first, *others = model.stream(prompt)
-    whole = first + others  # type: ignore[operator]
+    whole = first + others
     assert isinstance(whole, AIMessageChunk)
     return whole
 
@@ -38,14 +40,16 @@ def streamed(model: Runnable[object, AIMessage], prompt: object) -> AIMessageChu
 def astreamed(model: Runnable[object, AIMessage], prompt: object) -> AIMessageChunk:
     async def collect() -> AIMessageChunk:
         first, *others = [chunk async for chunk in model.astream(prompt)]
-        whole = first + others  # type: ignore[operator]
+        whole = first + others
         assert isinstance(whole, AIMessageChunk)
         return whole
 
     return asyncio.run(collect())
 
 
-CALLS = {
+Call: TypeAlias = Callable[[Any, object], Any]
+
+CALLS: Mapping[str, Call] = {
     "invoke": lambda model, prompt: model.invoke(prompt),
     "ainvoke": lambda model, prompt: asyncio.run(model.ainvoke(prompt)),
     "batch": lambda model, prompt: model.batch([prompt])[0],
@@ -61,7 +65,7 @@ every_api = pytest.mark.parametrize("responses", [False, True], ids=["chat", "re
 
 
 @every_call
-def test_a_reply_comes_with_the_verdicts_on_the_request_and_on_itself(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_reply_comes_with_the_verdicts_on_the_request_and_on_itself(upstream: Upstream, call: Call) -> None:
     upstream.reply(Reply("Bread is kept in a bag."))
     message = call(guarded(upstream), "How is bread kept?")
     assert message.text == "Bread is kept in a bag."
@@ -69,14 +73,14 @@ def test_a_reply_comes_with_the_verdicts_on_the_request_and_on_itself(upstream: 
 
 
 @every_call
-def test_a_harmful_prompt_raises(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_prompt_raises(upstream: Upstream, call: Call) -> None:
     with pytest.raises(Blocked) as caught:
         call(guarded(upstream), "HARM")
     assert caught.value.decision.stage is Stage.REQUEST
 
 
 @every_call
-def test_a_harmful_reply_raises(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_reply_raises(upstream: Upstream, call: Call) -> None:
     upstream.reply(Reply("HARM"))
     with pytest.raises(Blocked) as caught:
         call(guarded(upstream), "How is bread kept?")
@@ -84,7 +88,7 @@ def test_a_harmful_reply_raises(upstream: Upstream, call) -> None:  # type: igno
 
 
 @every_call
-def test_a_harmful_prompt_is_replaced_where_the_policy_says_so(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_prompt_is_replaced_where_the_policy_says_so(upstream: Upstream, call: Call) -> None:
     message = call(guarded(upstream, guard(policy=REPLACING)), "HARM")
     assert message.text == MESSAGE
     assert message.response_metadata["finish_reason"] == "content_filter"
@@ -92,7 +96,7 @@ def test_a_harmful_prompt_is_replaced_where_the_policy_says_so(upstream: Upstrea
 
 
 @every_call
-def test_a_harmful_reply_is_replaced_where_the_policy_says_so(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_reply_is_replaced_where_the_policy_says_so(upstream: Upstream, call: Call) -> None:
     upstream.reply(Reply("HARM"))
     message = call(guarded(upstream, guard(policy=REPLACING)), "How is bread kept?")
     assert (message.text, message.response_metadata["finish_reason"]) == (MESSAGE, "content_filter")
@@ -101,7 +105,9 @@ def test_a_harmful_reply_is_replaced_where_the_policy_says_so(upstream: Upstream
 
 @every_api
 @every_call
-def test_a_harmful_argument_of_a_tool_call_is_blocked(upstream: Upstream, call, responses: bool) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_argument_of_a_tool_call_is_blocked(
+    upstream: Upstream, call: Call, responses: bool
+) -> None:
     upstream.reply(Reply.calling("keep", {"what": "HARM"}))
     with pytest.raises(Blocked):
         call(guarded(upstream, use_responses_api=responses), "How is bread kept?")
@@ -109,7 +115,7 @@ def test_a_harmful_argument_of_a_tool_call_is_blocked(upstream: Upstream, call, 
 
 @every_api
 @every_call
-def test_a_tool_call_that_is_allowed_comes_whole(upstream: Upstream, call, responses: bool) -> None:  # type: ignore[no-untyped-def]
+def test_a_tool_call_that_is_allowed_comes_whole(upstream: Upstream, call: Call, responses: bool) -> None:
     upstream.reply(Reply.calling("keep", {"what": "bread"}))
     message = call(guarded(upstream, use_responses_api=responses), "How is bread kept?")
     (tool_call,) = message.tool_calls
@@ -118,7 +124,7 @@ def test_a_tool_call_that_is_allowed_comes_whole(upstream: Upstream, call, respo
 
 @every_api
 @every_call
-def test_a_harmful_refusal_is_not_seen(upstream: Upstream, call, responses: bool) -> None:  # type: ignore[no-untyped-def]
+def test_a_harmful_refusal_is_not_seen(upstream: Upstream, call: Call, responses: bool) -> None:
     upstream.reply(Reply(refusal="HARM"))
     try:
         message = call(guarded(upstream, use_responses_api=responses), "How is bread kept?")
@@ -131,7 +137,7 @@ def test_a_harmful_refusal_is_not_seen(upstream: Upstream, call, responses: bool
 
 
 @every_call
-def test_harmful_reasoning_is_blocked(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_harmful_reasoning_is_blocked(upstream: Upstream, call: Call) -> None:
     upstream.reply(Reply("Fine.", reasoning="HARM"))
     with pytest.raises(Blocked):
         call(guarded(upstream, use_responses_api=True, reasoning={"summary": "auto"}), "How is bread kept?")
@@ -144,7 +150,10 @@ def test_every_generation_is_judged(upstream: Upstream) -> None:
 
 
 def test_all_text_parts_of_a_prompt_are_judged(upstream: Upstream) -> None:
-    parts = [{"type": "text", "text": "How is bread kept?"}, {"type": "text", "text": "HARM"}]
+    parts: list[str | dict[object, object]] = [
+        {"type": "text", "text": "How is bread kept?"},
+        {"type": "text", "text": "HARM"},
+    ]
     with pytest.raises(Blocked):
         guarded(upstream).invoke([HumanMessage(parts)])
 
@@ -169,13 +178,13 @@ def test_an_image_is_an_error_and_is_not_skipped(upstream: Upstream) -> None:
 
 
 @every_call
-def test_only_the_reply_is_judged_where_the_policy_says_so(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_only_the_reply_is_judged_where_the_policy_says_so(upstream: Upstream, call: Call) -> None:
     message = call(guarded(upstream, guard(policy=Policy(check_input=False))), "How is bread kept?")
     assert [outcome.decision.stage for outcome in outcomes_of(message)] == [Stage.RESPONSE]
 
 
 @every_call
-def test_only_the_request_is_judged_where_the_policy_says_so(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_only_the_request_is_judged_where_the_policy_says_so(upstream: Upstream, call: Call) -> None:
     upstream.reply(Reply("HARM"))
     message = call(guarded(upstream, guard(policy=Policy(check_output=False))), "How is bread kept?")
     assert message.text == "HARM"
@@ -183,7 +192,7 @@ def test_only_the_request_is_judged_where_the_policy_says_so(upstream: Upstream,
 
 
 @every_call
-def test_a_guard_that_cannot_judge_blocks(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_a_guard_that_cannot_judge_blocks(upstream: Upstream, call: Call) -> None:
     down = FakeClassifier(EngineUnavailableError("it is down"))
     with pytest.raises(Blocked) as caught:
         call(guarded(upstream, guard(down)), "How is bread kept?")
@@ -198,7 +207,7 @@ def test_the_outcome_of_a_guard_that_failed_open_names_the_error(upstream: Upstr
 
 
 @every_call
-def test_an_error_of_the_model_is_its_own(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_of_the_model_is_its_own(upstream: Upstream, call: Call) -> None:
     from openai import InternalServerError
 
     upstream.reply(Reply(status=500))
@@ -260,11 +269,12 @@ def test_a_blocked_request_cancels_the_model(upstream: Upstream, way: str) -> No
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
 def test_without_overlap_a_blocked_request_never_reaches_the_model(upstream: Upstream, way: str) -> None:
     model = guarded(upstream, guard(overlap=False))
+    ask: dict[str, Callable[[], object]] = {
+        "invoke": lambda: model.invoke("HARM"),
+        "stream": lambda: list(model.stream("HARM")),
+    }
     with pytest.raises(Blocked):
-        if way.startswith("a"):
-            asyncio.run(_all(model, way, "HARM"))
-        else:
-            list(model.stream("HARM")) if way == "stream" else model.invoke("HARM")
+        ask.get(way, lambda: asyncio.run(_all(model, way, "HARM")))()
     assert upstream.calls == ()
 
 
@@ -329,7 +339,7 @@ def test_handlers_that_the_model_was_made_with_hear_what_was_judged(upstream: Up
 
 
 @every_call
-def test_usage_is_that_of_the_model(upstream: Upstream, call) -> None:  # type: ignore[no-untyped-def]
+def test_usage_is_that_of_the_model(upstream: Upstream, call: Call) -> None:
     bare = call(chat(upstream, stream_usage=True), "Hi")
     message = call(guarded(upstream, stream_usage=True), "Hi")
     assert message.usage_metadata == bare.usage_metadata

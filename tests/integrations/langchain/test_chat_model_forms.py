@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -70,7 +71,7 @@ def test_a_model_with_a_schema_is_guarded(upstream: Upstream, method: str, inclu
 
     upstream.reply(said("In a bag."), said("HARM"))
     model = guarded(upstream).with_structured_output(Answer, method=method, include_raw=include_raw)
-    answer = model.invoke("Hi")
+    answer: Any = model.invoke("Hi")
     if include_raw:
         assert isinstance(answer, dict)
         assert len(outcomes_of(answer["raw"])) == 2

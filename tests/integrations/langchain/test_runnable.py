@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 from guardreasoner_langchain import GuardedChatModel, GuardRunnable, outcomes_of
@@ -23,7 +24,8 @@ REPLACING = Policy(harmful_request="replace", harmful_response="replace", violat
 PROMPT = ChatPromptTemplate.from_messages([("human", "{question}")])
 SAFE = {"question": "How is bread kept?"}
 
-Run = Callable[[Runnable[object, object], object], object]
+Chain: TypeAlias = Runnable[Any, Any]
+Run: TypeAlias = Callable[[Chain, object], object]
 
 
 def _joined(parts: list[object]) -> object:
@@ -33,7 +35,7 @@ def _joined(parts: list[object]) -> object:
     return first
 
 
-def _astream(chain: Runnable[object, object], given: object) -> object:
+def _astream(chain: Chain, given: object) -> object:
     async def collect() -> list[object]:
         return [part async for part in chain.astream(given)]
 
@@ -51,9 +53,10 @@ RUNS: dict[str, Run] = {
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 
 
-def guarded(model: Runnable[object, object], *, policy: Policy | None = None) -> Runnable[object, object]:
+def guarded(model: Chain, *, policy: Policy | None = None) -> Chain:
     check = GuardRunnable(guard(policy=policy))
-    return PROMPT | check | model | check.output()
+    chain: Chain = PROMPT | check | model | check.output()
+    return chain
 
 
 def text_of(reply: object) -> object:
@@ -133,19 +136,19 @@ def test_no_piece_of_a_stream_leaves_before_a_verdict_over_a_prefix_that_holds_i
         async for piece in chain.astream("Hi"):
             see(piece)
 
+    def read() -> None:
+        for piece in chain.stream("Hi"):
+            see(piece)
+
     with pytest.raises(Blocked):
-        if run == "astream":
-            asyncio.run(main())
-        else:
-            for piece in chain.stream("Hi"):
-                see(piece)
+        asyncio.run(main()) if run == "astream" else read()
     assert 0 < len(seen) < 600
 
 
 def test_requests_of_runs_side_by_side_are_kept_apart() -> None:
     judged_by = classifier()
     check = GuardRunnable(guard(judged_by))
-    chain = check | RunnableLambda(lambda given: f"re {given}") | check.output()
+    chain: Chain = check | RunnableLambda(lambda given: f"re {given}") | check.output()
     questions = [f"q{n}" for n in range(20)]
     assert chain.batch(questions) == [f"re {question}" for question in questions]
     asked = {(r.prompt, r.response) for r in judged_by.requests if r.response is not None}
@@ -162,7 +165,8 @@ def test_what_was_asked_is_forgotten_after_the_run() -> None:
 
 def test_an_output_step_without_its_input_step_is_an_error() -> None:
     check = GuardRunnable(guard())
-    for chain in (RunnableLambda(str) | check.output(), GuardRunnable(guard()) | check.output()):
+    other: Chain = GuardRunnable(guard())
+    for chain in (RunnableLambda(str) | check.output(), other | check.output()):
         with pytest.raises(ConfigError, match="does not know the prompt"):
             chain.invoke("Hi")
         with pytest.raises(ConfigError, match="does not know the prompt"):
@@ -171,7 +175,8 @@ def test_an_output_step_without_its_input_step_is_an_error() -> None:
 
 def test_what_is_no_text_and_no_message_is_an_error() -> None:
     check = GuardRunnable(guard())
-    chain = check | RunnableLambda(lambda _: {"answer": "HARM"}) | check.output()
+    answers: Chain = RunnableLambda(lambda _: {"answer": "HARM"})
+    chain = check | answers | check.output()
     with pytest.raises(UnsupportedContentError, match="given a dict"):
         chain.invoke("Hi")
     with pytest.raises(UnsupportedContentError, match="given a dict"):
@@ -182,7 +187,8 @@ def test_what_is_no_text_and_no_message_is_an_error() -> None:
 @pytest.mark.filterwarnings("ignore:astream_events version='v1':DeprecationWarning")
 def test_a_chain_refuses_to_run_where_its_events_are_heard(upstream: Upstream, version: str) -> None:
     async def main() -> None:
-        async for _ in guarded(chat(upstream)).astream_events(SAFE, version=version):  # type: ignore[arg-type]
+        events: Any = version
+        async for _ in guarded(chat(upstream)).astream_events(SAFE, version=events):
             pass
 
     with pytest.raises(UnguardedSurface, match=r"GuardRunnable\(guard\).model\(model\)"):

@@ -18,8 +18,8 @@ from langchain_openai import ChatOpenAI
 from tests.integrations.upstream import Call, Reply, Upstream
 from tests.sdk.guards import guard
 
-unit_tests = pytest.importorskip("langchain_tests.unit_tests")
-integration_tests = pytest.importorskip("langchain_tests.integration_tests")
+unit_tests: Any = pytest.importorskip("langchain_tests.unit_tests")
+integration_tests: Any = pytest.importorskip("langchain_tests.integration_tests")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning"),
