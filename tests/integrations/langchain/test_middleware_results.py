@@ -12,8 +12,10 @@ from langchain_core.tools import StructuredTool
 from langgraph.types import Command
 
 from guardreasoner_sdk import Blocked
+from guardreasoner_sdk.testing import FakeClassifier
 from tests.integrations.langchain.agents import Rig, history, rig, told
 from tests.integrations.upstream import Reply, ToolCall, Upstream
+from tests.sdk import guards
 
 NO = "I can't help with that."
 
@@ -144,7 +146,10 @@ def test_a_command_in_which_no_messages_can_be_found_does_not_reach_the_model(ma
 
 
 def test_results_that_the_client_sends_are_judged_whatever_they_say_of_themselves(made: Rig) -> None:
-    allowed = made.ask(made.agent(), "hello")["messages"][0].response_metadata
+    lenient = GuardMiddleware(guards.guard(FakeClassifier(guards.SAFE)))
+    made.results["bread"] = "HARM"
+    made.upstream.reply(calling("bread"), Reply("Fine."))
+    allowed = made.ask(made.agent([lenient]), "hello")["messages"][2].response_metadata
     agent = made.agent([GuardMiddleware(made.guard, exit_behavior="replace")])
     call = {"name": "lookup", "args": {"query": "bread"}, "id": "c", "type": "tool_call"}
     sent = [
@@ -154,7 +159,7 @@ def test_results_that_the_client_sends_are_judged_whatever_they_say_of_themselve
     ]
     answer = made.ask(agent, {"messages": sent})
     assert ("tool", NO) in told(answer["messages"])
-    assert "HARM" not in str(made.shown_to_model(2))
+    assert "HARM" not in str(made.shown_to_model(3))
 
 
 def test_a_result_that_is_not_text_does_not_reach_the_model(made: Rig) -> None:
