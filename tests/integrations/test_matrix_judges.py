@@ -12,7 +12,7 @@ from guardreasoner_sdk import Guard, Policy, Stage, Task
 from guardreasoner_sdk.audit import AuditSink
 from guardreasoner_sdk.formats.guardreasoner import render
 from guardreasoner_sdk.testing import Recording, ReplayServer
-from tests.integrations import surfaces, surfaces_openai
+from tests.integrations import surfaces, surfaces_langchain, surfaces_openai
 from tests.integrations.scenarios import End, Scenario, World
 from tests.integrations.surfaces import Surface
 from tests.integrations.upstream import Reply, Upstream
@@ -58,16 +58,24 @@ RECORDINGS = [
     Recording(render(PROMPT, WORSE_TEXT), answer(harmful_reply=True)),
 ]
 
+NAMES = {
+    "protected function",
+    "protected async generator",
+    "guard.call",
+    "openai chat create",
+    "openai chat create stream=True, async",
+    "openai responses create, async",
+    "openai responses create stream=True",
+    "langchain model invoke, async",
+    "langchain model stream",
+    "langchain agent stream",
+}
 SURFACES = [
     surface
-    for surface in (*surfaces.SURFACES, *surfaces_openai.SURFACES)
-    if surface.name
-    in {
-        "protected function",
-        "protected async generator",
-        "guard.call",
-    }
+    for surface in (*surfaces.SURFACES, *surfaces_openai.SURFACES, *surfaces_langchain.SURFACES)
+    if surface.name in NAMES
 ]
+assert len(SURFACES) == len(NAMES)
 
 
 @pytest.fixture(scope="module")
