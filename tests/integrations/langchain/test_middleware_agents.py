@@ -142,3 +142,7 @@ def test_an_agent_that_is_blocked_while_it_serves_as_a_tool_is_a_blocked_result(
         assert history(outer) == []
     else:
         assert told(messages)[2:] == [("tool", NO), ("ai", NO if exit_behavior == "end" else "Fine.")]
+
+
+def test_what_the_middleware_remembers_is_no_part_of_the_answer(made: Rig) -> None:
+    assert set(made.ask(made.agent(), "hello")) == {"messages"}
