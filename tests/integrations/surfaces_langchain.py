@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -214,18 +215,21 @@ def _pair(
     lacks: Mapping[str, str],
 ) -> Sequence[Surface]:
     """A surface, and its async twin."""
-    rows = ((name, ask, Overlap.UNSEEN, _UNSEEN), (f"{name}, async", aask, Overlap.CANCELLED, {}))
-    return [
-        Surface(
-            f"langchain {row}",
-            asking,
-            streams=streams,
-            overlap=overlap if overlaps else Overlap.NONE,
-            failure=openai.APIConnectionError,
-            lacks={**lacks, **(lacking if overlaps else _AFTER)},
-        )
-        for row, asking, overlap, lacking in rows
-    ]
+    surface = Surface(
+        f"langchain {name}",
+        ask,
+        streams=streams,
+        overlap=Overlap.UNSEEN if overlaps else Overlap.NONE,
+        failure=openai.APIConnectionError,
+        lacks={**lacks, **(_UNSEEN if overlaps else _AFTER)},
+    )
+    return surface, replace(
+        surface,
+        name=f"langchain {name}, async",
+        ask=aask,
+        overlap=Overlap.CANCELLED if overlaps else Overlap.NONE,
+        lacks={**lacks, **({} if overlaps else _AFTER)},
+    )
 
 
 SURFACES: Final[Sequence[Surface]] = (
