@@ -28,6 +28,9 @@ for _name, _value in {**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "WARNING"}.items():
 NO_ENVIRONMENT = "no vLLM environment: run `make env-vllm`"
 NOT_IMPORTABLE = "vLLM is not importable here: run with .venv-vllm/bin/python"
 
+_CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+"""The tiny models have no chat template of their own."""
+
 _VLLMS_OWN_WARNINGS = (
     "ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning",
     "ignore:.*max_rollback_tokens.*:DeprecationWarning",
@@ -59,7 +62,7 @@ def starting_server(model: Path) -> Iterator["Callable[[], Server]"]:
         return
     # The thread that starts the server has to live on: Linux ends the server with it.
     with ThreadPoolExecutor(1) as starter, ExitStack() as running:
-        options = ["--enable-prompt-tokens-details"]
+        options = ["--enable-prompt-tokens-details", "--chat-template", _CHAT]
         up: Future[Server] = starter.submit(
             lambda: running.enter_context(vllm_server(model, arguments=options))
         )

