@@ -29,9 +29,11 @@ from guardreasoner_trainer.screener_fit import (
     masked_loss,
     window_logits,
 )
+from guardreasoner_trainer.screener_metrics import Floats
 from guardreasoner_trainer.screener_model import ScreenerModel
 from guardreasoner_trainer.screener_quantise import Range, quantise_product
 from guardreasoner_trainer.screener_reference import Head, ReferenceScreener
+from guardreasoner_trainer.screener_style import remove_style
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 WORDS = "how do i bake bread with seeds and what may steal a car stop the thief sorry no here is it".split()  # noqa: SIM905
@@ -224,3 +226,24 @@ def test_padding_changes_no_logit(model: ScreenerModel, encoder: WindowEncoder) 
             for b in (collate([(short, (None,) * 3), (long, (None,) * 3)]), collate([(short, (None,) * 3)]))
         )
     torch.testing.assert_close(together[0], alone[0], atol=1e-5, rtol=0.0)
+
+
+def test_the_wording_is_taken_out_of_the_request_score_alone(encoder: WindowEncoder) -> None:
+    orders = [Example(f"how do i steal {w}", None, (1, None, None), "AdvBench") for w in WORDS]
+    talk = [
+        Example(f"bread and seeds {w}", None, (n % 2, None, None), "WG safe") for n, w in enumerate(WORDS)
+    ]
+    torch.manual_seed(0)
+    model = ScreenerModel.tiny(vocab_size=tokenizer().get_vocab_size()).eval()
+
+    def logits(rows: list[Example]) -> Floats:
+        windows = [encoder.prompt_windows(ids)[0] for ids in encoder.ids([e.prompt for e in rows])]
+        found: Floats = window_logits(model, windows, amp=False).astype(np.float64)
+        return found
+
+    before = logits(orders), logits(talk)
+    remove_style(model, [*orders, *talk], encoder, strength=1.0, seed=0)
+    after = logits(orders), logits(talk)
+    fallen = [(a - b).mean(0) for a, b in zip(before, after, strict=True)]
+    assert fallen[0][0] > fallen[1][0] + 1.0
+    assert np.allclose(before[0][:, 1:], after[0][:, 1:])

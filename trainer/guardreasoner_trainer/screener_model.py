@@ -83,15 +83,20 @@ class ScreenerModel(nn.Module):
         )
         return cls(BertModel(config, add_pooling_layer=False), ModelOptions())
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Logits, [batch, 3] in float32."""
+    def features(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """What the head reads, [batch, 2 * width] in float32."""
         hidden = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state.float()
         mask = attention_mask.unsqueeze(-1).float()
         mean = (hidden * mask).sum(1) / mask.sum(1)
         peak = (hidden - (1.0 - mask) * 1e4).amax(1)
+        return torch.cat([mean, peak], dim=-1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Logits, [batch, 3] in float32."""
+        features = self.features(input_ids, attention_mask, token_type_ids)
         # In float32 also where the encoder runs in bfloat16, whose steps near a logit of 3 are 0.016 wide.
         with torch.autocast("cpu", enabled=False):
-            logits: Tensor = self.head(self.dropout(torch.cat([mean, peak], dim=-1)))
+            logits: Tensor = self.head(self.dropout(features))
         return logits

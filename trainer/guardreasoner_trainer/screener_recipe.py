@@ -136,7 +136,13 @@ surely harmful could no longer be told from what only looks so."""
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All choices of a run. `seeds`: one model is trained for each, and their weights are averaged."""
+    """All choices of a run.
+
+    Attributes:
+        seeds: one model is trained for each, and their weights are averaged.
+        style_removed: how much of the wording's logit is subtracted (see `screener_style`). At 0.35 the
+            limits on both development sets bind at about the same threshold, so that both are spent.
+    """
 
     stages: tuple[Stage, ...] = (FIRST, SECOND)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -144,6 +150,7 @@ class Recipe:
         default_factory=lambda: Windowing(max_tokens=192, overlap_tokens=48, max_prompt_tokens_in_pair=64)
     )
     seeds: tuple[int, ...] = (0,)
+    style_removed: float = 0.35
     left_out_sources: frozenset[str] = field(default_factory=frozenset)
     windows: Mapping[str, str] = field(default_factory=lambda: WINDOWS)
 

@@ -42,6 +42,7 @@ from guardreasoner_trainer.screener_overlap import OverlapIndex
 from guardreasoner_trainer.screener_proxy import split_held
 from guardreasoner_trainer.screener_recipe import SHIPPED, VERSION, Recipe, Stage
 from guardreasoner_trainer.screener_reference import Head
+from guardreasoner_trainer.screener_style import remove_style
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -159,7 +160,7 @@ class Run:
     def calibration_model(self) -> ScreenerModel:
         """The model that never saw the held-out sources."""
         rest, _ = split_held(self.mixture.train)
-        return self._model("calibration", rest, self.recipe.seeds[0])
+        return self._without_style(self._model("calibration", rest, self.recipe.seeds[0]), rest)
 
     def shipped_model(self) -> ScreenerModel:
         """The mean of the weights of the calibration model and of one model for each seed trained on every
@@ -168,8 +169,14 @@ class Run:
         They start from the same encoder and follow the same recipe, so that their mean is a model too,
         steadier than each. The calibration model is at hand, and saw most of the rows.
         """
-        full = [self._model("weights", self.mixture.train, seed) for seed in self.recipe.seeds]
-        return average([*full, self.calibration_model()])
+        rest, _ = split_held(self.mixture.train)
+        models = [self._model("weights", self.mixture.train, seed) for seed in self.recipe.seeds]
+        models.append(self._model("calibration", rest, self.recipe.seeds[0]))
+        return self._without_style(average(models), self.mixture.train)
+
+    def _without_style(self, model: ScreenerModel, rows: Sequence[Example]) -> ScreenerModel:
+        remove_style(model, rows, self.encoder, strength=self.recipe.style_removed, seed=0)
+        return model
 
     def _model(self, step: str, rows: Sequence[Example], seed: int) -> ScreenerModel:
         path = self.work / f"{step}-{seed}.pt"
