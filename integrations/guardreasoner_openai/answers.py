@@ -5,6 +5,7 @@ an HTTP response. So the guard changes nothing but that: an answer that was repl
 HTTP response of its own, whose body is made of what was allowed.
 """
 
+import inspect
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Upstream:
             UnsupportedContentError: it is not.
         """
         try:
-            answer = self.response.json()
+            answer = json.loads(self.response.content, object_pairs_hook=_unambiguous)
         except ValueError:
             pass
         else:
@@ -116,6 +117,14 @@ class Upstream:
     def path(self) -> str:
         """What was asked."""
         return self.response.request.url.path
+
+
+def _unambiguous(members: list[tuple[str, object]]) -> JsonObject:
+    """A JSON object. Of two members of one name only one would be judged, and both be shown as bytes."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("two members of one name")
+    return found
 
 
 def judged(upstream: Upstream, record: Record) -> httpx2.Response:
@@ -203,8 +212,9 @@ class JudgedBytes(httpx.SyncByteStream, httpx2.SyncByteStream):
         yield self._reading.closing
 
     def close(self) -> None:
-        """Hang up. An answer that nobody began to read is hung up on, too."""
-        self._pieces.close()
+        """Hang up: also while another thread reads, and on an answer that nobody began to read."""
+        if not (inspect.isgenerator(self._pieces) and self._pieces.gi_running):
+            self._pieces.close()
         self._upstream.close()
 
 
@@ -224,8 +234,9 @@ class AsyncJudgedBytes(httpx.AsyncByteStream, httpx2.AsyncByteStream):
         yield self._reading.closing
 
     async def aclose(self) -> None:
-        """Hang up. An answer that nobody began to read is hung up on, too."""
-        await self._pieces.aclose()
+        """Hang up: also while another task reads, and on an answer that nobody began to read."""
+        if not (inspect.isasyncgen(self._pieces) and self._pieces.ag_running):
+            await self._pieces.aclose()
         await self._upstream.aclose()
 
 

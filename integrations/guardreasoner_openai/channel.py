@@ -108,8 +108,8 @@ class Channel(OpenAI):
         try:
             fetch = next(asking)
             while True:
-                answer = self._own.request(_JSON, exchange.fetching(fetch))
-                fetch = asking.send(json_object(answer, fetch.path))
+                answer = self._own.request(_JSON, answers.raw(exchange.fetching(fetch)))
+                fetch = asking.send(Upstream.of(answer).json())
         except StopIteration as end:
             return cast(ConversationLike, end.value)
 
@@ -167,8 +167,8 @@ class AsyncChannel(AsyncOpenAI):
         try:
             fetch = next(asking)
             while True:
-                answer = await self._own.request(_JSON, exchange.fetching(fetch))
-                fetch = asking.send(json_object(answer, fetch.path))
+                answer = await self._own.request(_JSON, answers.raw(exchange.fetching(fetch)))
+                fetch = asking.send(Upstream.of(answer).json())
         except StopIteration as end:
             return cast(ConversationLike, end.value)
 

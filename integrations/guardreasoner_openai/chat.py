@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
-from guardreasoner_openai.chat_fields import unread
+from guardreasoner_openai.chat_fields import beside_call, spoken, unread
 from guardreasoner_openai.chat_stream import ChatReading, choices_asked
 from guardreasoner_openai.endpoints import Asking, Fetch, JsonObject, Request, json_object, objects
 from guardreasoner_openai.logprobs import unspoken
@@ -16,6 +16,9 @@ _PAGES: Final = 50
 """Pages of stored messages that are read, of 100 each."""
 _KEPT: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint", "usage")
 """The fields of a completion that stay when its choices are replaced."""
+
+_IN_PARTS: Final = ("content", "reasoning", "reasoning_content", "refusal", "thinking")
+"""The fields of a message that may be a list of parts."""
 
 
 class ChatCompletions:
@@ -84,7 +87,16 @@ class StoredChatCompletion(ChatCompletions):
 
 def _read_whole(message: JsonObject, beside: Sequence[str]) -> JsonObject:
     """A message with all the text that is shown with it among its content."""
-    extra = "\n".join([*unread("message", message), *beside])
+    calls = objects(message.get("tool_calls"), "tool_calls")
+    parts_of = [message[name] for name in _IN_PARTS if isinstance(message.get(name), (list, dict))]
+    extra = "\n".join(
+        [
+            *unread("message", message),
+            *spoken(parts_of),  # once more, with what a server added to them
+            *(text for call in calls for text in beside_call(call)),
+            *beside,
+        ]
+    )
     whole: JsonObject = {"role": "assistant", **message}
     if extra:
         said = message.get("content")

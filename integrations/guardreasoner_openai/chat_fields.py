@@ -1,9 +1,10 @@
 """Which fields of chat completions say nothing. What is not known to say nothing is judged as text."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from guardreasoner_openai.endpoints import JsonObject, strings
+from guardreasoner_openai.endpoints import JsonObject, json_object, strings
 
 READ: Final = frozenset(
     {
@@ -51,18 +52,56 @@ _SILENT: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "message": READ,
+    "call": frozenset({"id", "index", "type"}),
+    "called": frozenset({"id", "index", "type", "name", "arguments", "args", "input"}),
 }
 """The fields that are read elsewhere, or tell of an answer and not what it says."""
+
+_LABELS: Final = ("type", "id", "format")
+"""Fields that tell what a part is, as long as they look like it."""
+_LABEL: Final = re.compile(r"[\w.:/-]{0,64}")
 
 
 def unread(kind: str, item: JsonObject, *, but: str = "") -> Iterator[str]:
     """The texts of an item's fields that nobody else reads, such as a server's own additions.
 
     Args:
-        kind: ``completion`` (or a chunk of one), ``choice`` or ``message``.
+        kind: ``completion`` (or a chunk of one), ``choice``, ``message``, ``call`` of a tool, or ``called``,
+            its name and arguments.
         item: one of these.
         but: a field that the caller reads.
     """
     for name, value in item.items():
         if name not in _SILENT[kind] and name != but:
             yield from strings(value)
+
+
+def spoken(value: object) -> Iterator[str]:
+    """Every text in the value of a field, but the labels of its parts."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name not in _LABELS or not (isinstance(inner, str) and _LABEL.fullmatch(inner)):
+                yield from spoken(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from spoken(inner)
+    else:
+        yield from strings(value)
+
+
+def called(call: JsonObject) -> JsonObject:
+    """Where the name and the arguments of a tool call stand."""
+    inner = _inner(call)
+    return call if inner is None else json_object(call[inner], "tool_calls")
+
+
+def beside_call(call: JsonObject) -> Iterator[str]:
+    """The texts of a tool call that are neither its name nor its arguments."""
+    inner = _inner(call)
+    if inner is not None:
+        yield from unread("call", call, but=inner)
+    yield from unread("called", called(call))
+
+
+def _inner(call: JsonObject) -> str | None:
+    return next((name for name in ("function", "custom") if call.get(name)), None)

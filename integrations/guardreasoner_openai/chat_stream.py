@@ -4,12 +4,12 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from guardreasoner_openai import logprobs
-from guardreasoner_openai.chat_fields import unread
-from guardreasoner_openai.endpoints import JsonObject, Piece, Request, json_object, objects, strings
+from guardreasoner_openai.chat_fields import beside_call, called, spoken, unread
+from guardreasoner_openai.endpoints import JsonObject, Piece, Request, json_object, objects
 from guardreasoner_sdk.conversation import tool_call_text
 from guardreasoner_sdk.errors import UnsupportedContentError
 
@@ -18,6 +18,8 @@ _HEAD: Final = ("id", "object", "created", "model", "service_tier", "system_fing
 _CALLS: Final = ("tool_calls", "function_call")
 _CUT: Final = ("content", "refusal", "reasoning_content", "reasoning", "thinking")
 """The texts that may be cut where a segment ends."""
+_CLOSED: Final = "closed"
+"""In place of the field that spoke last, once a choice was put together whole."""
 _AFTER: Final = -1
 """The lane of what comes after the choices."""
 
@@ -58,7 +60,7 @@ class ChatReading:
             yield from reading.take({**alone, "choices": [choice]}, choice, beside)
 
     def end(self) -> Iterator[Piece]:
-        """The tool calls of a stream that broke off."""
+        """The tool calls of a stream that broke off, and the texts that were told in pieces."""
         for choice in self._choices.values():
             yield from choice.whole()
 
@@ -93,12 +95,19 @@ class ChatReading:
 
 @dataclass(slots=True)
 class _Choice:
-    """One choice as it comes in."""
+    """One choice as it comes in.
+
+    Its fields are judged as one text. A field that goes on after another has spoken (`torn`) would stand in
+    pieces there, so it is held from then on, and judged once more in one piece.
+    """
 
     index: int
-    kind: str = ""  # the field that spoke last
+    last: str | None = None  # the field that spoke last
+    said: dict[str, list[str]] = field(default_factory=dict)  # by field
+    echoes: set[str] = field(default_factory=set)  # fields that have only said what another said with them
+    torn: dict[str, None] = field(default_factory=dict)
     waiting: list[JsonObject] = field(default_factory=list)  # from the first piece of a tool call on
-    texts: dict[str, str] = field(default_factory=dict)  # what they say beside tool calls, by field
+    texts: list[str] = field(default_factory=list)  # what they say beside tool calls
     calls: dict[object, "_Call"] = field(default_factory=dict)
     beside: set[str] = field(default_factory=set)  # what its chunks said beside it; each is judged once
 
@@ -113,32 +122,59 @@ class _Choice:
         delta = json_object(choice.get("delta") or {}, "delta")
         said = _said(delta, choice, [text for text in beside if text not in self.beside])
         self.beside.update(beside)
+        text = self._new(said)
         if not self.waiting and not any(delta.get(name) for name in _CALLS):
-            yield self._piece(chunk, delta, said)
-            return
-        self.waiting.append(chunk)
-        for name, text in said.items():
-            self.texts[name] = self.texts.get(name, "") + text
-        self._gather(delta)
+            yield self._piece(chunk, delta, said, text)
+        else:
+            self.waiting.append(chunk)
+            self.texts.append(text)
+            self._gather(delta)
         if choice.get("finish_reason"):
             yield from self.whole()
 
     def whole(self) -> Iterator[Piece]:
-        """All that waited, as it would stand in the whole message."""
-        if self.waiting:
-            calls = [tool_call_text(call.name, call.arguments, "tool_calls") for call in self.calls.values()]
-            text = "\n".join([*([""] if self.kind else []), *self.texts.values(), *calls])
-            yield Piece(events=tuple(self.waiting), text=text, lane=self.index, held=True)
-            self.waiting, self.texts, self.calls = [], {}, {}
+        """All that waited, as it would stand in the whole message, and each torn text in one piece.
 
-    def _piece(self, chunk: JsonObject, delta: JsonObject, said: dict[str, str]) -> Piece:
-        text = "\n".join(said.values())
-        kind = next(reversed(said), self.kind)
-        separator = "\n" if self.kind and next(iter(said), kind) != self.kind else ""
-        self.kind = kind
-        if len(said) != 1 or kind not in _CUT or not isinstance(delta[kind], str):
-            return Piece(events=(chunk,), text=separator + text, lane=self.index)
-        return Piece(events=(chunk,), text=separator + text, lane=self.index, shown=len(text), cut=_cut)
+        The calls are kept: one that goes on after this is judged whole again.
+        """
+        if self.waiting:
+            calls = [call.text() for call in self.calls.values()]
+            text = "\n".join(["".join(self.texts), *calls])
+            yield Piece(events=tuple(self.waiting), text=text, lane=self.index, held=True)
+            self.waiting, self.texts, self.last = [], [], _CLOSED
+        for name in self.torn:
+            yield Piece(events=(), text="\n" + "".join(self.said[name]), lane=self.index, held=True)
+            self.last = _CLOSED
+        self.torn = {}
+
+    def _new(self, said: dict[str, str]) -> str:
+        """What the fields of a chunk say that none of the others says with it.
+
+        Some servers say the same in two fields, of an old and a new name.
+        """
+        new: list[str] = []
+        for n, (name, text) in enumerate(said.items()):
+            before = self.said.setdefault(name, [])
+            twin = any(
+                said[other] == text and len(self.said[other]) == len(before) + 1 for other in list(said)[:n]
+            )
+            if twin and (name in self.echoes or not before):
+                self.echoes.add(name)
+            else:
+                self.echoes.discard(name)
+                if before and self.last != name:
+                    self.torn[name] = None
+                new.append("\n" + text if self.last not in (None, name) else text)
+                self.last = name
+            before.append(text)
+        return "".join(new)
+
+    def _piece(self, chunk: JsonObject, delta: JsonObject, said: dict[str, str], text: str) -> Piece:
+        piece = Piece(events=(chunk,), text=text, lane=self.index, held=bool(self.torn))
+        name = next(iter(said), None)
+        if len(said) != 1 or name not in _CUT or not isinstance(delta[name], str):
+            return piece
+        return replace(piece, shown=len(said[name]), cut=_cut)
 
     def _gather(self, delta: JsonObject) -> None:
         calls = objects(delta.get("tool_calls"), "tool_calls")
@@ -149,8 +185,8 @@ class _Choice:
             if key is None:
                 key = next(reversed(self.calls), None)
             gathered = self.calls.setdefault(key, _Call())
-            inner = next((call[name] for name in ("function", "custom") if call.get(name)), call)
-            body = json_object(inner, "tool_calls")
+            gathered.beside += beside_call(call)
+            body = called(call)
             gathered.name += _text(body.get("name"))
             gathered.arguments += (
                 _text(body.get("arguments")) + _text(body.get("args")) + _text(body.get("input"))
@@ -161,6 +197,11 @@ class _Choice:
 class _Call:
     name: str = ""
     arguments: str = ""
+    beside: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The call as the guard reads it, with what a server added to it."""
+        return "\n".join([tool_call_text(self.name, self.arguments, "tool_calls"), *self.beside])
 
 
 def _said(delta: JsonObject, choice: JsonObject, beside: list[str]) -> dict[str, str]:
@@ -174,7 +215,7 @@ def _said(delta: JsonObject, choice: JsonObject, beside: list[str]) -> dict[str,
     texts = {"": "\n".join(filter(None, (*beside, *unread("choice", choice, but="delta"), spelt)))}
     for name, value in delta.items():
         if name not in ("role", "audio", *_CALLS):
-            texts[name] = "\n".join(strings(value))
+            texts[name] = "\n".join(spoken(value))
     return {name: text for name, text in texts.items() if text}
 
 

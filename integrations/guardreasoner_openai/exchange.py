@@ -72,6 +72,14 @@ def _body(options: FinalRequestOptions) -> JsonObject:
     return {**(body or {}), **(options.extra_json or {})}
 
 
+def _body_of(error: APIStatusError) -> object:
+    """All that an error's response holds; its own ``body`` is a part of that."""
+    try:
+        return error.response.json()
+    except ValueError:
+        return error.response.text
+
+
 @dataclass(slots=True)
 class Exchange:
     """One guarded request, from what is asked to what is handed over."""
@@ -116,7 +124,7 @@ class Exchange:
     def replies(self, upstream: Upstream) -> Sequence[object]:
         """The replies in it; those of a stream are judged as it is read."""
         if self.failure is not None:
-            return ("\n".join(strings(self.failure.body)),)
+            return ("\n".join(strings(_body_of(self.failure))),)
         return () if self.request.stream else self.endpoint.replies(upstream.json())
 
     def answer(

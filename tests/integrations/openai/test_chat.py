@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import guardreasoner_openai
 import httpx
+import httpx2
 import openai
 import pytest
 from guardreasoner_openai import outcomes_of
@@ -109,10 +110,23 @@ def test_every_text_of_a_completion_is_judged(upstream: Upstream, reply: Reply) 
     [
         completion(choice({"content": "fine", "thoughts": ["HARM"]})),
         completion(choice({"content": "fine"}, note={"text": "HARM"})),
+        completion(choice({"content": [{"type": "text", "text": "fine", "note": "HARM"}]})),
+        completion(choice({"tool_calls": [{"function": {"name": "f", "arguments": ""}, "note": "HARM"}]})),
+        completion(choice({"tool_calls": [{"function": {"name": "f", "note": "HARM"}}]})),
+        completion(choice({"tool_calls": [{"function": {"name": "f"}, "custom": {"input": "HARM"}}]})),
         completion(choice({"content": "fine"}), citations=[{"title": "HARM"}]),
         completion(choice({"content": "fine"}, logprobs={"content": [{"token": "HARM", "bytes": None}]})),
     ],
-    ids=["in a message", "in a choice", "in a completion", "in log-probabilities"],
+    ids=[
+        "in a message",
+        "in a choice",
+        "in a part",
+        "in a tool call",
+        "in a function",
+        "in a second function",
+        "in a completion",
+        "in log-probabilities",
+    ],
 )
 def test_what_a_server_adds_to_a_completion_is_judged(upstream: Upstream, body: Json) -> None:
     upstream.reply(Reply(raw=body))
@@ -152,6 +166,32 @@ def test_an_answer_in_which_no_reply_is_found_is_not_handed_over(upstream: Upstr
     upstream.reply(Reply(raw=body if body is not None else []))
     with guarded(upstream) as client, pytest.raises(UnsupportedContentError) as error:
         client.chat.completions.create(model="m", messages=says())
+    assert SECRET not in everything(error.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "body"),
+    [
+        (lambda client: client.chat.completions.create(model="m", messages=says()), f'{{"{SECRET}'),
+        (lambda client: client.chat.completions.retrieve("1"), f'{{"{SECRET}'),
+        (lambda client: client.responses.retrieve("1"), f'{{"{SECRET}'),
+        (
+            lambda client: client.chat.completions.with_raw_response.create(model="m", messages=says()),
+            f'{{"choices": "{SECRET}", {json.dumps(completion(choice({"content": "fine"})))[1:]}',
+        ),
+    ],
+    ids=["broken", "broken, of a stored completion", "broken, of a stored response", "a member twice"],
+)
+def test_json_that_cannot_be_read_in_one_way_is_an_error_that_quotes_nothing(
+    ask: Callable[[OpenAI], object], body: str
+) -> None:
+    answer = httpx2.Response(200, headers={"content-type": "application/json"}, content=body)
+    transport = httpx2.MockTransport(lambda _: answer)
+    with (
+        OpenAI(base_url="http://x/v1", api_key="k", http_client=httpx2.Client(transport=transport)) as client,
+        pytest.raises(UnsupportedContentError, match="cannot be read") as error,
+    ):
+        ask(guard(overlap=False).wrap(client))
     assert SECRET not in everything(error.value)
 
 
@@ -324,6 +364,14 @@ def test_the_clients_own_errors_pass(upstream: Upstream) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_error_that_quotes_the_model_is_judged(upstream: Upstream, stream: bool) -> None:
     upstream.reply(Reply(status=400, raw={"error": {"message": "no tool call", "failed_generation": SECRET}}))
+    with guarded(upstream) as client, pytest.raises(Blocked) as blocked:
+        client.chat.completions.create(model="m", messages=says(), stream=stream)
+    assert SECRET not in everything(blocked.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_that_the_response_of_an_error_holds_is_judged(upstream: Upstream, stream: bool) -> None:
+    upstream.reply(Reply(status=400, raw={"error": {"message": "no tool call"}, "failed_generation": SECRET}))
     with guarded(upstream) as client, pytest.raises(Blocked) as blocked:
         client.chat.completions.create(model="m", messages=says(), stream=stream)
     assert SECRET not in everything(blocked.value)

@@ -163,6 +163,26 @@ def test_closing_an_async_stream_hangs_up(upstream: Upstream, begun: bool) -> No
     asyncio.run(ask())
 
 
+def test_closing_an_async_stream_while_another_task_reads_it_hangs_up(upstream: Upstream) -> None:
+    upstream.reply(Reply(SENTENCE * 40, gate=threading.Event(), gate_after=60))
+
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=upstream.url, api_key="k", max_retries=0) as client:
+            ask = guard(overlap=False).wrap(client).chat.completions.create
+            stream = await ask(model="m", messages=says(), stream=True)
+            came: list[ChatCompletionChunk] = []
+            reading = asyncio.create_task(read_into(came, stream))
+            while not came:  # so that it reads when the stream is closed
+                await asyncio.sleep(0)
+            await asyncio.to_thread(upstream.calls[0].wait_until_sent, 60)
+            await stream.close()
+            with pytest.raises(openai.APIConnectionError):
+                await reading
+            assert await asyncio.to_thread(upstream.calls[0].wait_until_disconnected)
+
+    asyncio.run(ask())
+
+
 def test_a_connection_that_breaks_shows_what_was_judged_and_the_clients_error(upstream: Upstream) -> None:
     upstream.reply(Reply(SENTENCE * 30 + SECRET, cut_after=66))
     came: list[ChatCompletionChunk] = []
@@ -373,6 +393,88 @@ def test_a_tool_call_of_a_stream_that_ends_without_a_reason_is_judged(upstream: 
 def test_arguments_that_come_as_an_object_are_judged(upstream: Upstream) -> None:
     call: Json = {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": {"a": "HARM"}}}]}
     upstream.reply(Reply(raw=[chunk(delta(call))]))
+    with guarded(upstream) as client:
+        assert until_blocked(stream_of(client)) == []
+
+
+CALLS: Json = {"tool_calls": [{"index": 0, "id": "1", "function": {"name": "f", "arguments": "HA"}}]}
+GOES_ON: Json = {"tool_calls": [{"index": 0, "function": {"arguments": "RM"}}]}
+ENDS = chunk(delta({}, finish_reason="stop"))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [delta({"content": "HA"}), delta({"reasoning_content": "hm"}), delta({"content": "RM"})],
+        [delta({"content": "HA"}), delta({"refusal": "no"}), delta({"content": "RM"})],
+        [
+            delta({"content": "HA"}),
+            delta({"tool_calls": [{"function": {"name": "f"}}]}),
+            delta({"content": "RM"}),
+        ],
+        [delta({"content": "HA"}, note="one"), delta({"content": "RM"}, note="two")],
+        [delta(CALLS), delta({}, finish_reason="stop"), delta(GOES_ON)],
+        [delta({"content": "HA"}), delta(CALLS, finish_reason="stop"), delta({"content": "RM"})],
+    ],
+    ids=["by reasoning", "by a refusal", "by a tool call", "by notes", "by a finish", "by a finished call"],
+)
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_text_that_others_interrupt_is_judged_in_one_piece(
+    upstream: Upstream, chunks: list[Json], ends: bool
+) -> None:
+    upstream.reply(Reply(raw=[*map(chunk, chunks), *([ENDS] if ends else [])]))
+    with guarded(upstream) as client:
+        came = until_blocked(stream_of(client))
+    assert "RM" not in repr(came)
+
+
+@pytest.mark.parametrize("first", ["reasoning", "reasoning_content"])
+def test_what_a_server_says_twice_under_two_names_is_judged_once_and_not_torn(
+    upstream: Upstream, first: str
+) -> None:
+    def said(text: str) -> Json:
+        details: Json = [{"type": "reasoning.text", "text": text, "format": "f-v1", "index": 0}]
+        return chunk(delta({first: text, "reasoning_details": details}))
+
+    upstream.reply(Reply(raw=[said("HA"), said("RM"), ENDS]))
+    with guarded(upstream) as client:
+        assert until_blocked(stream_of(client)) == []
+
+
+def test_what_a_server_says_twice_is_shown_as_it_is_judged(upstream: Upstream) -> None:
+    going_on = threading.Event()
+    raw = [chunk(delta({"reasoning": SENTENCE, "reasoning_content": SENTENCE})) for _ in range(40)]
+    upstream.reply(Reply(raw=raw, gate=going_on, gate_after=39))
+    with guarded(upstream) as client:
+        stream = stream_of(client)
+        next(stream)
+        going_on.set()
+        assert len(list(stream)) == 39
+
+
+def test_a_name_that_stops_repeating_another_is_judged_by_what_it_says(upstream: Upstream) -> None:
+    pairs = [("HA", "HA"), ("x", "RM")]
+    raw = [chunk(delta({"reasoning": one, "reasoning_content": two})) for one, two in pairs]
+    upstream.reply(Reply(raw=[*raw, ENDS]))
+    with guarded(upstream) as client:
+        assert "RM" not in repr(until_blocked(stream_of(client)))
+
+
+def test_the_usage_is_last_where_a_text_was_interrupted(upstream: Upstream) -> None:
+    said: list[Json] = [{"content": "one"}, {"reasoning": "two"}, {"content": "three"}]
+    raw = [chunk(delta(each)) for each in said]
+    upstream.reply(Reply(raw=[*raw, ENDS, chunk(usage={"total_tokens": 3})]))
+    with guarded(upstream) as client:
+        chunks = list(stream_of(client))
+    assert text_of(chunks) == "onethree"
+    assert [each.usage is not None for each in chunks] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("where", ["call", "function"])
+def test_what_a_server_adds_to_a_streamed_tool_call_is_judged(upstream: Upstream, where: str) -> None:
+    function: Json = {"name": "f", "arguments": "{}", **({"note": "HARM"} if where == "function" else {})}
+    call: Json = {"index": 0, "function": function, **({"note": "HARM"} if where == "call" else {})}
+    upstream.reply(Reply(raw=[chunk(delta({"tool_calls": [call]}))]))
     with guarded(upstream) as client:
         assert until_blocked(stream_of(client)) == []
 
