@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
 from guardreasoner_sdk._drive import GuardFlow, perform
@@ -90,9 +92,7 @@ class _Overlapped:
     call: Callable[[], Any]
 
     def run(self) -> tuple[Outcome, Callable[[], Any]]:
-        pool = ThreadPoolExecutor(1, thread_name_prefix="guardreasoner-overlap")
-        running = pool.submit(contextvars.copy_context().run, self.call)
-        pool.shutdown(wait=False)
+        running = _threads().submit(contextvars.copy_context().run, self.call)
         allowed = False
         try:
             outcome = self.check.run()
@@ -112,6 +112,19 @@ class _Overlapped:
             if not allowed:
                 await _cancelled(running)
         return outcome, lambda: running
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads for calls that overlap, kept for the next ones: to start one takes longer than a check.
+
+    As many as there are calls at once, so that no call waits for another.
+    """
+    return ThreadPoolExecutor(10_000, thread_name_prefix="guardreasoner-overlap")
+
+
+if hasattr(os, "register_at_fork"):  # threads stay behind in the parent
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _discard(call: "Future[Any]") -> None:

@@ -158,7 +158,7 @@ def checked_text(value: object, path: str) -> str:
 
 def field_of(item: object, name: str) -> object:
     """A field of a mapping or an attribute of an object, ``None`` where absent."""
-    if isinstance(item, Mapping):
+    if isinstance(item, dict) or isinstance(item, Mapping):  # noqa: SIM101 - asking an ABC takes far longer
         return item.get(name)
     return getattr(item, name, None)
 
@@ -206,6 +206,8 @@ def _message(item: object, path: str) -> Message:
     kind = PartKind.TOOL_RESULT if role is Role.TOOL else PartKind.TEXT
     parts = [*_content(field_of(item, "content"), f"{path}.content", kind)]
     for holder, at in ((item, path), (field_of(item, "additional_kwargs"), f"{path}.additional_kwargs")):
+        if holder is None:
+            continue
         # The same call may stand in the content, in its own field and, as its client sent it, in the extras.
         seen = {part.text for part in parts if part.kind is PartKind.TOOL_CALL}
         raw = holder is not item and bool(seen)
