@@ -5,12 +5,11 @@ the SDK's own surfaces; those of client libraries stand in `surfaces_openai` and
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from guardreasoner_sdk import Guarded
+from guardreasoner_sdk import Guarded, _exchange
 from tests.integrations.scenarios import Chunk, Overlap, World
 
 T = TypeVar("T")
@@ -61,9 +60,8 @@ async def _awaited(asking: Awaitable[None]) -> None:
 
 def see_unseen_calls_end() -> None:
     """Wait for the sync calls that a block left behind: a client is closed after its last call."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("guardreasoner-overlap"):
-            thread.join(30)
+    _exchange._threads().shutdown(wait=True)
+    _exchange._threads.cache_clear()
 
 
 def hand_over(world: World, value: object) -> None:
