@@ -20,7 +20,8 @@ from guardreasoner_sdk.testing import FakeClassifier
 from tests.live.servers import SERVED_NAME, Server
 from tests.sdk import guards
 
-pytestmark = pytest.mark.vllm
+# How the model's tokenizer splits words is of no matter here: one model is enough.
+pytestmark = [pytest.mark.vllm, pytest.mark.parametrize("model", ["whole"], indirect=True)]
 
 TOKENS = 120
 MESSAGES = [{"role": "user", "content": "How do I bake bread at home?"}]
