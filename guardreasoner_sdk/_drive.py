@@ -5,7 +5,7 @@ once for sync and async callers. Judges yield `Ask`s (requests to an engine); th
 """
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -153,7 +153,9 @@ class Drive(Generic[T]):
                 if len(batches) == 1:
                     answers = [await batches[0][0].arun(batches[0][1], deadline=self.deadline)]
                 else:
-                    answers = await self._side_by_side(batches)
+                    answers = await side_by_side(
+                        [engine.arun(asked, deadline=self.deadline) for engine, asked in batches]
+                    )
                 state = await self._aadvanced(flow, _dealt(state.round, answers))
             return state
         finally:
@@ -171,15 +173,15 @@ class Drive(Generic[T]):
             await asyncio.wait([step])  # a generator cannot be closed while it runs
             raise
 
-    async def _side_by_side(self, batches: "list[_Batch]") -> list[Sequence[object]]:
-        tasks = [
-            asyncio.ensure_future(engine.arun(asked, deadline=self.deadline)) for engine, asked in batches
-        ]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+
+async def side_by_side(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """The results in order. If one fails, or the caller is cancelled, what still runs is cancelled, too."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
-from guardreasoner_sdk._drive import GuardFlow, perform
+from guardreasoner_sdk._drive import GuardFlow, perform, side_by_side
 from guardreasoner_sdk.conversation import ConversationLike
 from guardreasoner_sdk.delivery import aclose_stream, close_stream, stream_async, stream_sync
 from guardreasoner_sdk.outcomes import Guarded, Outcome
-from guardreasoner_sdk.policy import Action, Policy, Stage
+from guardreasoner_sdk.policy import Policy, Stage
 from guardreasoner_sdk.streaming import Check, Gate, SegmentPlan, StreamGate
 
 T = TypeVar("T")
@@ -61,12 +61,7 @@ class _Replies:
         checks = [self.guard.acheck(self.source, response=reply) for reply in self.replies]
         if len(checks) == 1:
             return [await checks[0]]
-        tasks = [asyncio.ensure_future(check) for check in checks]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+        return await side_by_side(checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +166,7 @@ def guarded_exchange(
 def handed_over(guarded: Guarded[T]) -> T:
     """The value of a guarded call, its replacement, or `Blocked`."""
     stopped = guarded.stopped_by
-    return cast(T, guarded.value) if stopped is None else cast(T, stand_in(stopped))
-
-
-def stand_in(outcome: Outcome) -> str:
-    """The violation message of a replaced text.
-
-    Raises:
-        Blocked: the action is to block.
-    """
-    if outcome.decision.action is Action.REPLACE and outcome.decision.message is not None:
-        return outcome.decision.message
-    raise outcome.blocked()
+    return cast(T, guarded.value) if stopped is None else cast(T, stopped.stand_in())
 
 
 @dataclass(frozen=True, slots=True)

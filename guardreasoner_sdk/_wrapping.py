@@ -16,7 +16,6 @@ from guardreasoner_sdk._exchange import (
     gated,
     guarded_exchange,
     handed_over,
-    stand_in,
 )
 from guardreasoner_sdk.chunks import Piece, pieces_of, single_choices
 from guardreasoner_sdk.conversation import Conversation, ConversationLike
@@ -142,7 +141,7 @@ class _Items:
         """The message in place of strings; who reads chunks could not read it, and gets `Blocked`."""
         if self._strings is False:
             raise outcome.blocked()
-        return [stand_in(outcome)]
+        return [outcome.stand_in()]
 
     def _piece(self, item: object) -> Piece:
         if self._response is None:
@@ -182,7 +181,7 @@ def protected(guard: Checker, function: F, options: CallOptions) -> F:
             if before and not options.overlap:
                 outcome = await guard.acheck(source)
                 if not outcome.allowed:
-                    yield stand_in(outcome)
+                    yield outcome.stand_in()
                     return
             chunks = cast("AsyncIterable[Any]", function(*args, **kwargs))
             how = _gating(options)

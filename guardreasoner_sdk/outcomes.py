@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from guardreasoner_sdk.errors import Blocked, CannotJudgeError
-from guardreasoner_sdk.policy import Decision
+from guardreasoner_sdk.policy import Action, Decision
 from guardreasoner_sdk.verdict import Verdict
 
 T = TypeVar("T")
@@ -28,6 +28,16 @@ class Outcome:
     def allowed(self) -> bool:
         """Whether the text may pass as it is."""
         return self.decision.allowed
+
+    def stand_in(self) -> str:
+        """The violation message that stands in for a text which was not allowed.
+
+        Raises:
+            Blocked: the policy replaces nothing here.
+        """
+        if self.decision.action is Action.REPLACE and self.decision.message is not None:
+            return self.decision.message
+        raise self.blocked()
 
     def blocked(self) -> Blocked:
         """The exception that says so, its cause set; for the caller to raise."""

@@ -9,7 +9,7 @@ from guardreasoner_sdk import errors
 from guardreasoner_sdk.conversation import Conversation
 from guardreasoner_sdk.errors import CannotJudgeError
 from guardreasoner_sdk.outcomes import Outcome
-from guardreasoner_sdk.policy import Action, Decision
+from guardreasoner_sdk.policy import Decision
 from guardreasoner_sdk.verdict import Verdict
 
 M = TypeVar("M", bound=BaseMessage)
@@ -81,11 +81,7 @@ def stand_in(outcomes: Sequence[Outcome]) -> AIMessage:
         Blocked: the action is to block.
     """
     stopped = next(outcome for outcome in outcomes if not outcome.allowed)
-    if stopped.decision.action is not Action.REPLACE or stopped.decision.message is None:
-        raise stopped.blocked()
-    replacement = AIMessage(
-        content=stopped.decision.message, response_metadata={"finish_reason": "content_filter"}
-    )
+    replacement = AIMessage(content=stopped.stand_in(), response_metadata={"finish_reason": "content_filter"})
     return noted(replacement, outcomes)
 
 

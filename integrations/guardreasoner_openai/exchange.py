@@ -18,7 +18,7 @@ from guardreasoner_sdk.errors import UnsupportedContentError
 from guardreasoner_sdk.guard import Guard
 from guardreasoner_sdk.lanes import Lanes
 from guardreasoner_sdk.outcomes import Guarded, Outcome
-from guardreasoner_sdk.policy import Action, Stage
+from guardreasoner_sdk.policy import Stage
 from guardreasoner_sdk.streaming import Gate
 
 _UNSEEN: Final = (401, 403, 404, 408, 409, 429)
@@ -143,7 +143,7 @@ class Exchange:
             # A thread that overlaps may be answered yet when the request is stopped: that counts no more.
             answered = stopped.decision.stage is Stage.RESPONSE and self.failure is None
             upstream = self.upstream if answered else None
-            return self._given(self._replaced(_message(stopped), upstream), upstream)
+            return self._given(self._replaced(stopped.stand_in(), upstream), upstream)
         if self.failure is not None:
             raise self.failure
         assert guarded.value is not None
@@ -160,7 +160,7 @@ class Exchange:
             return Gate(plan, text_of=_text, split=Piece.split, held=_held)
 
         def stopped(outcome: Outcome) -> list[Piece]:
-            return [Piece(events=tuple(reading.replaced(_message(outcome))))]
+            return [Piece(events=tuple(reading.replaced(outcome.stand_in())))]
 
         return Gating(Lanes(_lane, lane), stopped, self.record.outcomes.append)
 
@@ -219,14 +219,3 @@ def _held(piece: Piece) -> bool:
 
 def _lane(piece: Piece) -> object:
     return piece.lane
-
-
-def _message(outcome: Outcome) -> str:
-    """What stands in for what was stopped.
-
-    Raises:
-        Blocked: nothing does.
-    """
-    if outcome.decision.action is Action.REPLACE and outcome.decision.message is not None:
-        return outcome.decision.message
-    raise outcome.blocked()
